@@ -1,0 +1,22 @@
+"""Errors that a user can act on: one line, exit code 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in the input or the configuration; its message is the one line a user sees."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Returns " (did you mean 'x'?)" for the closest of `choices`, or "" when none is close."""
+    close = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def unknown_choice(field: str, value: str, choices: Iterable[str]) -> UserError:
+    """Builds the error for a value that is not among `choices`: names field, value, all choices."""
+    names = sorted(choices)
+    return UserError(
+        f"{field}: unknown value {value!r}{nearest(value, names)}; choose one of {', '.join(names)}"
+    )

@@ -1,0 +1,119 @@
+"""`--help` of a stage, written from the schema: every parameter, its meaning, default, choices."""
+
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+from pydantic.fields import FieldInfo
+from rich.console import Console
+from rich.table import Table
+
+from .load import subsections
+from .schema import Config
+from .section import Section
+
+if TYPE_CHECKING:
+    from .stage import Stage
+
+GENERAL = ("name", "seed", "force", "paths")
+
+
+def print_stage_help(stages: "Sequence[Stage]", program: str) -> None:
+    """Prints the stages' summary, their parameters, and how to override them."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{program}[/bold] [KEY=VALUE ...]   ", end="")
+    console.print("; ".join(stage.summary for stage in stages), markup=False)
+    console.print(
+        "\nOverride any value below as KEY=VALUE; GROUP=CHOICE picks a preset. -m sweeps "
+        "(KEY=A,B,C).\n--cfg job prints the composed config, --debug shows tracebacks, "
+        "--config-dir DIR adds your own presets.\n",
+        markup=False,
+    )
+    sections = dict.fromkeys(name for stage in stages for name in stage.sections)
+    defaults = default_values()
+    for name in (*sections, *GENERAL):
+        _print_section(console, name, Config.model_fields[name], defaults.get(name))
+
+
+def default_values() -> dict[str, Any]:
+    """Composes the root config as it is without overrides."""
+    with initialize_config_module("configs", version_base="1.3"):
+        tree = compose("moescope")
+    values = OmegaConf.to_container(tree, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _print_section(console: Console, name: str, info: FieldInfo, default: Any) -> None:
+    presets = sorted((Path(__file__).parent / name).glob("*.yaml"))
+    if presets:
+        console.print(f"[bold]{name}=[/bold] one of these presets:")
+        for preset in presets:
+            comment = preset.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+            console.print(f"  {preset.stem:<18} {comment}", markup=False)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("parameter", "default", "accepts", "meaning"):
+        table.add_column(column, overflow="fold")
+    for row in _rows(name, info, default):
+        table.add_row(*row)
+    console.print(table, "")
+
+
+def _rows(path: str, info: FieldInfo, default: Any) -> Iterator[tuple[str, str, str, str]]:
+    kinds = subsections(info)
+    if not kinds:
+        yield path, _shown(default), accepts(info), info.description or ""
+    for kind in kinds:
+        chosen = len(kinds) == 1 or (isinstance(default, dict) and default.get("name") == tag(kind))
+        if len(kinds) > 1:
+            yield f"{path}={tag(kind)}", "", "", (kind.__doc__ or "").splitlines()[0]
+        for key, field in kind.model_fields.items():
+            if key == "name" and len(kinds) > 1:
+                continue
+            value = default.get(key) if chosen and isinstance(default, dict) else ""
+            yield from _rows(f"{path}.{key}", field, value)
+
+
+def tag(section: type[Section]) -> str | None:
+    """Returns the fixed `name` that picks this section in a union."""
+    info = section.model_fields.get("name")
+    return str(get_args(info.annotation)[0]) if info and get_args(info.annotation) else None
+
+
+def accepts(info: FieldInfo) -> str:
+    """Says what a field takes, e.g. "integer, 1 to 64" or "a | b | null"."""
+    words = _type_words(info.annotation)
+    limits = {type(item).__name__: item for item in info.metadata}
+    signs = (("Ge", "ge", "≥"), ("Gt", "gt", ">"), ("Le", "le", "≤"), ("Lt", "lt", "<"))
+    ranges = [
+        f"{sign} {getattr(limits[kind], attribute)}"
+        for kind, attribute, sign in signs
+        if kind in limits
+    ]
+    return ", ".join([words, *ranges])
+
+
+def _type_words(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(str(argument) for argument in arguments)
+    if origin in (Union, types.UnionType):
+        return " | ".join(_type_words(argument) for argument in arguments)
+    if origin is list:
+        return f"list of {_type_words(arguments[0])}"
+    if origin is dict:
+        return f"map {_type_words(arguments[0])} → {_type_words(arguments[1])}"
+    names = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}
+    return "null" if annotation is type(None) else names.get(annotation, str(annotation))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,76 @@
+"""The whole config of a run: every section, and the checks that span sections."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from .schema_corpus import Corpus, Source
+from .schema_dataset import DatasetConfig, Masking, Tokenizer
+from .schema_model import Balance, ModelSection, Router
+from .schema_report import Report, Route
+from .schema_train import Tracking, Train
+from .section import Section
+
+
+class Paths(Section):
+    """Where a run's folders are; override one to share it between runs."""
+
+    runs: Path = Field(description="folder of all runs (and of Aim's repository)")
+    run: Path = Field(description="this run's folder")
+    corpus: Path = Field(description="what the corpus stage writes")
+    dataset: Path = Field(description="what the mask stage writes")
+    model: Path = Field(description="the trained model")
+    checkpoints: Path = Field(description="checkpoints to resume from")
+    metrics: Path = Field(description="metrics.jsonl")
+    routing: Path = Field(description="the routing store")
+    report: Path = Field(description="the report")
+
+
+class Config(Section):
+    """A run's config; a stage reads only the sections that it names."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+-]*$", description="name of the run (a folder name)"
+    )
+    seed: int = Field(ge=0, le=2**31 - 1, description="seed of every random draw")
+    force: bool = Field(description="redo a stage that is finished and unchanged")
+    paths: Paths
+    source: Source
+    corpus: Corpus
+    tokenizer: Tokenizer
+    masking: Masking
+    dataset: DatasetConfig
+    model: ModelSection
+    router: Router
+    balance: Balance
+    train: Train
+    tracking: Tracking
+    route: Route
+    report: Report
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        model, top_k = self.model, self.router.top_k
+        if model.num_experts and top_k > model.num_experts:
+            raise ValueError(
+                f"router.top_k={top_k} is above model.num_experts={model.num_experts}; "
+                f"choose at most {model.num_experts}"
+            )
+        if model.head_dim is None and model.hidden_size % model.num_attention_heads:
+            raise ValueError(
+                f"model.hidden_size={model.hidden_size} is not a multiple of "
+                f"model.num_attention_heads={model.num_attention_heads}; change one or set "
+                "model.head_dim"
+            )
+        key_value_heads = model.num_key_value_heads or model.num_attention_heads
+        if model.num_attention_heads % key_value_heads:
+            raise ValueError(
+                f"model.num_attention_heads={model.num_attention_heads} is not a multiple of "
+                f"model.num_key_value_heads={key_value_heads}"
+            )
+        if self.dataset.sequence_length > model.max_position_embeddings:
+            raise ValueError(
+                f"dataset.sequence_length={self.dataset.sequence_length} is above "
+                f"model.max_position_embeddings={model.max_position_embeddings}"
+            )
+        return self

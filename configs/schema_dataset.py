@@ -1,0 +1,97 @@
+"""Config of the mask stage: tokenizer, masking, windows."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .section import Section
+
+
+class BpeTokenizer(Section):
+    """Byte-level BPE, trained on the corpus' training split."""
+
+    name: Literal["bpe"]
+    vocab_size: int = Field(ge=264, le=1_000_000, description="types, special tokens included")
+    min_frequency: int = Field(ge=1, description="merges seen less often are not learnt")
+    lowercase: bool = Field(description="fold case before splitting")
+
+
+class WordPieceTokenizer(Section):
+    """WordPiece (BERT's), trained on the corpus' training split."""
+
+    name: Literal["wordpiece"]
+    vocab_size: int = Field(ge=100, le=1_000_000, description="types, special tokens included")
+    min_frequency: int = Field(ge=1, description="merges seen less often are not learnt")
+    lowercase: bool = Field(description="fold case and strip accents")
+
+
+class CharTokenizer(Section):
+    """One token per character seen in the corpus' training split."""
+
+    name: Literal["char"]
+    min_frequency: int = Field(ge=1, description="rarer characters become [UNK]")
+
+
+class PretrainedTokenizer(Section):
+    """Any tokenizer of the hub or a local folder."""
+
+    name: Literal["pretrained"]
+    path: str = Field(description="folder or hub name that AutoTokenizer loads")
+
+
+Tokenizer = Annotated[
+    BpeTokenizer | WordPieceTokenizer | CharTokenizer | PretrainedTokenizer,
+    Field(discriminator="name"),
+]
+
+
+class _Masking(Section):
+    probability: float = Field(gt=0, lt=1, description="share of content tokens selected")
+    mask_share: float = Field(ge=0, le=1, description="of the selected: replaced by [MASK]")
+    random_share: float = Field(ge=0, le=1, description="of the selected: replaced at random")
+    keep_share: float = Field(ge=0, le=1, description="of the selected: left as they are")
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> "_Masking":
+        total = self.mask_share + self.random_share + self.keep_share
+        if abs(total - 1) > 1e-6:
+            raise ValueError(
+                f"mask_share + random_share + keep_share is {total:g}; they must sum to 1"
+            )
+        return self
+
+
+class TokenMasking(_Masking):
+    """Each content token on its own."""
+
+    name: Literal["token"]
+
+
+class WholeWordMasking(_Masking):
+    """All tokens of a word together."""
+
+    name: Literal["whole_word"]
+
+
+class SpanMasking(_Masking):
+    """Runs of words of geometric length (SpanBERT, arXiv 1907.10529)."""
+
+    name: Literal["span"]
+    mean_words: float = Field(ge=1, description="mean span length in words")
+    max_words: int = Field(ge=1, description="longest span in words")
+
+
+Masking = Annotated[TokenMasking | WholeWordMasking | SpanMasking, Field(discriminator="name")]
+
+
+class DatasetConfig(Section):
+    """How documents become examples."""
+
+    sequence_length: int = Field(ge=8, description="tokens per example, special tokens included")
+    packing: Literal["none", "documents"] = Field(
+        description="documents: fill each example with several documents of one topic, "
+        "attention kept inside each"
+    )
+    train_masks: Literal["dynamic", "static"] = Field(
+        description="dynamic: new masks every epoch; static: drawn once and stored"
+    )

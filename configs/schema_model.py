@@ -1,0 +1,72 @@
+"""Config of the model: architecture, router, balance losses. Mirrors model/configuration_moescope.py."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .section import Section
+
+
+class ModelSection(Section):
+    """The architecture; names are those of transformers' configurations."""
+
+    hidden_size: int = Field(ge=1, description="width of the residual stream")
+    num_hidden_layers: int = Field(ge=1, description="number of blocks")
+    num_attention_heads: int = Field(ge=1, description="attention heads")
+    num_key_value_heads: int | None = Field(
+        ge=1, description="key/value heads (GQA); null = as many as heads"
+    )
+    head_dim: int | None = Field(ge=1, description="width of a head; null = hidden_size / heads")
+    intermediate_size: int = Field(ge=1, description="width of the dense feed-forward")
+    moe_intermediate_size: int = Field(ge=1, description="width of one expert")
+    num_experts: int = Field(ge=0, description="experts per MoE layer; 0 = dense model")
+    num_shared_experts: int = Field(ge=0, description="experts that every token passes through")
+    first_k_dense: int = Field(ge=0, description="the first k blocks are dense")
+    moe_every: int = Field(ge=1, description="every n-th block after those is MoE")
+    norm_position: Literal["pre", "post"] = Field(description="norm before or after each sublayer")
+    norm_type: Literal["layer", "rms"] = Field(description="LayerNorm or RMSNorm")
+    position_type: Literal["rope", "learned", "sinusoidal"] = Field(
+        description="how positions are encoded"
+    )
+    rope_theta: float = Field(gt=0, description="RoPE base")
+    hidden_act: Literal["silu", "gelu", "relu"] = Field(description="feed-forward activation")
+    gated: bool = Field(description="gated feed-forward (SwiGLU, GEGLU)")
+    qk_norm: bool = Field(description="RMSNorm on queries and keys")
+    attention_bias: bool = Field(description="biases in the attention projections")
+    dropout: float = Field(ge=0, lt=1, description="dropout on embeddings and sublayer outputs")
+    max_position_embeddings: int = Field(ge=8, description="longest sequence")
+    tie_word_embeddings: bool = Field(description="share input and output embeddings")
+    initializer_range: float = Field(gt=0, description="std of the truncated-normal init")
+
+
+class TopkRouter(Section):
+    """Softmax top-k (Mixtral, OLMoE)."""
+
+    name: Literal["topk"]
+    top_k: int = Field(ge=1, description="experts per token")
+    softmax: Literal["before", "after"] = Field(
+        description="softmax over all experts before choosing, or over the chosen after"
+    )
+    renormalise: bool = Field(description="make the chosen weights sum to 1")
+
+
+class SwitchRouter(Section):
+    """Switch: top-1, input jitter, capacity (arXiv 2101.03961)."""
+
+    name: Literal["switch"]
+    top_k: Literal[1] = Field(description="experts per token (always 1)")
+    jitter: float = Field(ge=0, lt=1, description="router input times U(1-j, 1+j) in training")
+    capacity_factor: float | None = Field(
+        gt=0, description="tokens per expert over the balanced share; null = no limit"
+    )
+
+
+Router = Annotated[TopkRouter | SwitchRouter, Field(discriminator="name")]
+
+
+class Balance(Section):
+    """Coefficients of the balance losses added to the language-model loss; 0 = off."""
+
+    switch: float = Field(ge=0, description="Switch loss (1 at perfect balance)")
+    gshard: float = Field(ge=0, description="GShard loss (1 at perfect balance)")
+    z: float = Field(ge=0, description="router z-loss (ST-MoE)")

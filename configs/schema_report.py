@@ -1,0 +1,33 @@
+"""Config of the route and report stages."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from .section import Section
+
+
+class Route(Section):
+    """What the routing store records."""
+
+    split: Literal["train", "validation", "test", "probe"] = Field(description="split to run")
+    model: str | None = Field(
+        description="checkpoint to record; null = the run's own (any transformers MoE works)"
+    )
+    batch_size: int = Field(ge=1, description="examples per forward pass")
+    max_types: int = Field(
+        ge=1, description="token types with a row of their own; the rest share one"
+    )
+    sample_documents: int = Field(ge=0, description="documents per topic kept token by token")
+    position_bins: int = Field(ge=1, description="bins of the position table")
+
+
+class Report(Section):
+    """Statistics and the page."""
+
+    permutations: int = Field(ge=19, description="document permutations behind every p-value")
+    bootstrap: int = Field(ge=0, description="document bootstrap draws behind every interval")
+    alpha: float = Field(gt=0, lt=0.5, description="family-wise error rate of the marks")
+    formats: list[Literal["html", "csv"]] = Field(
+        description="what is written beside summary.json"
+    )

@@ -1,0 +1,45 @@
+"""Config of the train stage and of experiment tracking."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from .section import Section
+
+
+class Train(Section):
+    """Optimisation, evaluation, checkpoints."""
+
+    batch_size: int = Field(ge=1, description="examples per device and forward pass")
+    gradient_accumulation: int = Field(ge=1, description="forward passes per optimizer step")
+    epochs: float = Field(gt=0, description="passes over the training split (if max_steps is null)")
+    max_steps: int | None = Field(ge=1, description="stop after so many steps; null = by epochs")
+    learning_rate: float = Field(gt=0, description="peak learning rate (AdamW)")
+    schedule: Literal["cosine", "linear", "constant"] = Field(description="decay after the warm-up")
+    floor: float = Field(ge=0, le=1, description="final learning rate as a share of the peak")
+    warmup: float = Field(ge=0, lt=1, description="share of all steps spent warming up")
+    weight_decay: float = Field(ge=0, description="AdamW weight decay (not on norms and biases)")
+    adam_beta2: float = Field(gt=0, lt=1, description="AdamW's second-moment decay")
+    max_grad_norm: float = Field(gt=0, description="gradient clipping by global norm")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        description="auto = bf16 autocast where the GPU has it, else fp32"
+    )
+    compile: bool = Field(description="torch.compile the model")
+    group_by_length: bool = Field(description="batch examples of similar length together")
+    num_workers: int = Field(ge=0, description="data-loading processes")
+    log_every: int = Field(ge=1, description="steps between training log lines")
+    eval_every: int = Field(ge=1, description="steps between evaluations and checkpoints")
+    eval_examples: int | None = Field(
+        ge=1, description="examples per evaluation during training; null = all"
+    )
+    early_stopping: int | None = Field(
+        ge=1, description="stop after so many evaluations without improvement; null = never"
+    )
+
+
+class Tracking(Section):
+    """Where metrics go besides metrics.jsonl."""
+
+    name: Literal["aim", "none"]
+    experiment: str = Field(description="Aim experiment name")
+    tags: list[str] = Field(description="tags on the Aim run")

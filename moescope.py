@@ -1,0 +1,55 @@
+"""The command line: names the stages, in order, and hands over to one."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from configs.cli import main as run
+from configs.errors import nearest
+from configs.stage import Stage
+
+STAGES = {
+    "corpus": "data_processors.corpus",
+    "mask": "data_processors.mask",
+    "train": "train.train",
+    "route": "inference.route",
+    "report": "analysis.report",
+}
+PIPELINE = ("corpus", "mask", "train", "route", "report")
+USAGE = """\
+moescope <stage> [KEY=VALUE ...]      what do the experts of an MoE transformer specialise in?
+
+  corpus     texts with topics, cleaned and split
+  mask       tokenizer, windows, fixed evaluation masks
+  train      the MoE encoder
+  route      every routing decision of the probe split, as tables
+  report     statistics and the HTML page
+  pipeline   all of the above in order
+
+`moescope <stage> --help` explains every parameter. Start with: moescope pipeline name=first
+"""
+
+
+def load_stages(name: str) -> list[Stage]:
+    """Imports the stage (or all, for `pipeline`) that a command names."""
+    names = PIPELINE if name == "pipeline" else (name,)
+    return [importlib.import_module(STAGES[stage]).STAGE for stage in names]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `moescope`; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0 if arguments else 2
+    name, *rest = arguments
+    commands = [*STAGES, "pipeline"]
+    if name not in commands:
+        hint = nearest(name, commands)
+        print(f"moescope: no stage {name!r}{hint}; choose one of {', '.join(commands)}", file=sys.stderr)
+        return 2
+    return run(load_stages(name), rest, f"moescope {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
