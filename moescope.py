@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from configs.cli import main as run
-from configs.errors import nearest
+from configs.errors import unknown_choice
 from configs.stage import Stage
 
 STAGES = {
@@ -45,8 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = arguments
     commands = [*STAGES, "pipeline"]
     if name not in commands:
-        hint = nearest(name, commands)
-        print(f"moescope: no stage {name!r}{hint}; choose one of {', '.join(commands)}", file=sys.stderr)
+        print(f"moescope: {unknown_choice('stage', name, commands)}", file=sys.stderr)
         return 2
     return run(load_stages(name), rest, f"moescope {name}")
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,13 +12,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from .errors import UserError, nearest
-from .load import known_keys, load_config
+from .errors import UserError, unknown_choice
+from .load import load_config, unknown_key
 from .manual import print_stage_help
 from .progress import console
+from .schema import Config
 from .stage import Stage, execute
 
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
@@ -50,19 +52,14 @@ def explain(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [repr(error)]
     if isinstance(error, UserError):
         return " ".join(lines)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.filename or 'system'}: {error.strerror or error}"
-    cause = error.__cause__
-    key = getattr(cause, "full_key", None) or getattr(error, "full_key", None)
-    if "Could not override" in lines[0] and (key or "'" in lines[0]):
-        key = lines[0].split("'")[1] if "'" in lines[0] else key
-        return f"{key}: no such key{nearest(str(key), known_keys())}; see --help"
-    if "Could not find" in lines[0] and "/" in lines[0]:
-        group, _, name = lines[0].split("'")[1].partition("/")
-        options = group_options(group)
-        if options:
-            choices = ", ".join(options)
-            return f"{group}: unknown value {name!r}{nearest(name, options)}; choose one of {choices}"
+    refused = re.search(r"Could not override '([^']+)'", text)
+    if refused:
+        return unknown_key(refused[1])
+    missing = re.search(r"Could not find '([\w-]+)/([^']+)'", text)
+    if missing and (options := group_options(missing[1])):
+        return str(unknown_choice(missing[1], missing[2], options))
     return " ".join(lines[:2])
 
 
@@ -75,21 +72,38 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
     command = shlex.join([*program.split(), *arguments])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own exit
 
+    failures: list[Exception] = []
+
     @hydra.main(version_base="1.3", config_path="pkg://configs", config_name="moescope")
     def job(tree: DictConfig) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            OmegaConf.set_readonly(tree, False)
-            tree.name = HydraConfig.get().sweep.subdir
-        config = load_config(tree)
-        for stage in stages:
-            execute(stage, config, command)
-        following = stages[-1].next_stage
-        if following:
+            tree.name = run_name(tree.name, HydraConfig.get().job.override_dirname)
+            console.rule(tree.name)
+            _run_stages(stages, load_config(tree), command)
+            return
+        try:
+            _run_stages(stages, load_config(tree), command)
+        except Exception as error:  # raised below: Hydra would print a line of its own first
+            failures.append(error)
+            return
+        if following := stages[-1].next_stage:
             overrides = " ".join(shlex.quote(a) for a in arguments if not a.startswith("-"))
             console.print(f"next: moescope {following} {overrides}".rstrip(), markup=False)
 
     sys.argv = [program, *arguments]
     job()
+    if failures:
+        raise failures[0]
+
+
+def _run_stages(stages: Sequence[Stage], config: Config, command: str) -> None:
+    for stage in stages:
+        execute(stage, config, command)
+
+
+def run_name(name: str, overrides: str) -> str:
+    """Names one run of a sweep after what it overrides, as a folder name."""
+    return re.sub(r"[^A-Za-z0-9._=,+-]+", "_", f"{name},{overrides}" if overrides else name)
 
 
 def _flags_first(arguments: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Union, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
@@ -43,27 +44,31 @@ def describe(error: ValidationError, values: Any) -> str:
     if first["type"] == "value_error":
         return f"{path}: {message}" if path else message
     if first["type"] == "extra_forbidden":
-        return f"{path}: no such key{nearest(path, known_keys())}; see --help"
+        return unknown_key(path)
     if first["type"] == "missing":
         return f"{path}: needs a value"
     return f"{path}={first['input']}: {message}"
 
 
-def known_keys() -> list[str]:
-    """Lists every key of the schema, dotted."""
-    return [path for path, _ in walk(Config)]
+def unknown_key(path: str) -> str:
+    """Says what is wrong with a key that the chosen sections do not have."""
+    keys = [key for key, _ in walk(Config)]
+    if path in keys:
+        group = path.partition(".")[0]
+        return f"{path}: the chosen {group} has no such key; see --help for the one that does"
+    return f"{path}: no such key{nearest(path, keys)}; see --help"
 
 
 def walk(section: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Yields (dotted key, field) of every leaf; a key shared by several choices comes once."""
     seen = set()
     for name, info in section.model_fields.items():
-        for kind in subsections(info) or [None]:
-            leaves = walk(kind, f"{prefix}{name}.") if kind else [(f"{prefix}{name}", info)]
-            for path, leaf in leaves:
-                if path not in seen:
-                    seen.add(path)
-                    yield path, leaf
+        kinds = subsections(info)
+        nested = chain.from_iterable(walk(kind, f"{prefix}{name}.") for kind in kinds)
+        for path, leaf in nested if kinds else [(f"{prefix}{name}", info)]:
+            if path not in seen:
+                seen.add(path)
+                yield path, leaf
 
 
 def subsections(info: FieldInfo) -> list[type[Section]]:

@@ -14,9 +14,9 @@ from .errors import UserError
 
 FILE_NAME = "manifest.json"
 PACKAGES = (
-    "moescope torch transformers tokenizers datasets accelerate hydra-core aim pyarrow pandas "
-    "numpy scipy scikit-learn plotly"
-).split()
+    *("moescope", "torch", "transformers", "tokenizers", "datasets", "accelerate", "hydra-core"),
+    *("aim", "pyarrow", "pandas", "numpy", "scipy", "scikit-learn", "plotly"),
+)
 
 
 class Manifest(BaseModel):

@@ -9,7 +9,6 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from pydantic.fields import FieldInfo
 from rich.console import Console
-from rich.table import Table
 
 from .load import subsections
 from .schema import Config
@@ -23,7 +22,7 @@ GENERAL = ("name", "seed", "force", "paths")
 
 def print_stage_help(stages: "Sequence[Stage]", program: str) -> None:
     """Prints the stages' summary, their parameters, and how to override them."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]{program}[/bold] [KEY=VALUE ...]   ", end="")
     console.print("; ".join(stage.summary for stage in stages), markup=False)
     console.print(
@@ -54,12 +53,15 @@ def _print_section(console: Console, name: str, info: FieldInfo, default: Any) -
         for preset in presets:
             comment = preset.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
             console.print(f"  {preset.stem:<18} {comment}", markup=False)
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("parameter", "default", "accepts", "meaning"):
-        table.add_column(column, overflow="fold")
-    for row in _rows(name, info, default):
-        table.add_row(*row)
-    console.print(table, "")
+    for path, value, kind, meaning in _rows(name, info, default):
+        if kind:
+            console.print(
+                f"  {path} = {value}" if value else f"  {path}", f"  [{kind}]", markup=False
+            )
+            console.print(f"      {meaning}", markup=False)
+        else:
+            console.print(f"  {path}: {meaning}", markup=False, style="bold")
+    console.print()
 
 
 def _rows(path: str, info: FieldInfo, default: Any) -> Iterator[tuple[str, str, str, str]]:

@@ -1,4 +1,4 @@
-"""Config of the model: architecture, router, balance losses. Mirrors model/configuration_moescope.py."""
+"""Config of the model: architecture, router, balance losses (see model/configuration_*.py)."""
 
 from typing import Annotated, Literal
 

@@ -73,7 +73,9 @@ def execute(stage: Stage, config: Config, command: str) -> Manifest:
         UserError: an upstream folder is missing, or the output cannot be written.
     """
     target: Path = getattr(config.paths, stage.output)
-    inputs = {name: _upstream(name, getattr(config.paths, key)) for name, key in stage.inputs.items()}
+    inputs = {
+        name: _upstream(name, getattr(config.paths, key)) for name, key in stage.inputs.items()
+    }
     sections = config.model_dump(mode="json", include={*stage.sections, "seed"})
     input_hashes = {name: manifest.fingerprint for name, manifest in inputs.items()}
     input_hashes |= stage.external(config)
@@ -150,15 +152,23 @@ def _written_aside(target: Path) -> Iterator[Path]:
             target.rename(replaced)
         partial.rename(target)
         shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+    except Exception as error:
+        if isinstance(error, OSError) and str(error.filename or "").startswith(str(partial)):
             raise _unwritable(target, error) from error
+        if _disk_is_full(target.parent):  # libraries report it as they like
+            raise _unwritable(target, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _disk_is_full(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free < 64 * 1024
+
+
 def _unwritable(target: Path, error: OSError) -> UserError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     place = error.filename or target
-    return UserError(f"{place}: cannot write ({reason}); free or choose another place with paths.*")
+    return UserError(
+        f"{place}: cannot write ({reason}); make room or choose another place with paths.*"
+    )

@@ -1,0 +1,68 @@
+"""Schema and YAML agree: every preset composes, every key has a meaning, wrong ones fail."""
+
+from pathlib import Path
+
+import pytest
+
+from configs.cli import explain, group_options
+from configs.compose import compose_config
+from configs.errors import UserError
+from configs.load import walk
+from configs.manual import default_values
+from configs.schema import Config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+GROUPS = ("source", "tokenizer", "masking", "model", "router", "tracking", "experiment")
+NEEDS = {
+    "source=files": ["source.path=x"],
+    "source=hub": ["source.dataset=owner/name"],
+    "tokenizer=pretrained": ["tokenizer.path=x"],
+}
+PRESETS = [f"{group}={name}" for group in GROUPS for name in group_options(group)]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_yaml_composes(preset: str) -> None:
+    config = compose_config([preset, *NEEDS.get(preset, [])])
+    assert config.seed == 0
+
+
+def test_every_key_has_a_meaning() -> None:
+    silent = [key for key, info in walk(Config) if not info.description and key[-4:] != "name"]
+    assert silent == []
+
+
+def test_every_yaml_starts_with_what_it_is_for() -> None:
+    for path in CONFIGS.rglob("*.yaml"):
+        assert path.read_text(encoding="utf-8").startswith("# "), path.name
+
+
+def test_defaults_live_in_yaml_alone() -> None:
+    with_default = [key for key, info in walk(Config) if not info.is_required()]
+    assert with_default == []
+    assert default_values()["name"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["+model.num_expert=8"], ["model.num_expert", "did you mean 'model.num_experts'"]),
+        (["router.top_k=9"], ["router.top_k=9", "model.num_experts=8"]),
+        (["model.hidden_size=130"], ["model.hidden_size=130", "num_attention_heads=4"]),
+        (["model.num_key_value_heads=3"], ["num_attention_heads=4", "num_key_value_heads=3"]),
+        (["dataset.sequence_length=1024"], ["1024", "max_position_embeddings=512"]),
+        (["masking.probability=1.0"], ["masking.probability=1.0", "less than 1"]),
+        (["masking.probability=0"], ["masking.probability=0", "greater than 0"]),
+        (["masking.mask_share=0.5"], ["masking", "must sum to 1"]),
+        (["source=files"], ["source.path", "needs a value"]),
+        (["train.schedule=cosin"], ["train.schedule=cosin", "'cosine'"]),
+        (["name=a/b"], ["name=a/b"]),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line(overrides: list[str], words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        compose_config(overrides)
+    message = explain(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message

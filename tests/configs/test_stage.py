@@ -1,0 +1,128 @@
+"""The stage contract: skip, redo, rename when complete, never half-written."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.compose import compose_config
+from configs.errors import UserError
+from configs.manifest import hash_folder, read_manifest
+from configs.schema import Config
+from configs.stage import Stage, StageRun, execute
+
+
+def make_stage(work: Callable[[StageRun], Mapping[str, Any]], **changes: Any) -> Stage:
+    """Builds a stage around a function that does the work."""
+    values: dict[str, Any] = {
+        "name": "corpus",
+        "summary": "texts",
+        "output": "corpus",
+        "inputs": {},
+        "sections": ("source", "corpus"),
+    }
+    return Stage(run=work, **(values | changes))
+
+
+def config_in(folder: Path, *overrides: str) -> Config:
+    """Composes a config whose runs lie in `folder`."""
+    return compose_config([f"paths.runs={folder}", "name=run", *overrides])
+
+
+class Work:
+    """Writes one file and counts how often it was asked to."""
+
+    def __init__(self, text: str = "text") -> None:
+        self.text, self.calls = text, 0
+
+    def __call__(self, stage_run: StageRun) -> dict[str, int]:
+        self.calls += 1
+        (stage_run.output_dir / "file.txt").write_text(self.text)
+        return {"calls": self.calls}
+
+
+def test_a_finished_stage_is_skipped_until_its_own_config_changes(tmp_path: Path) -> None:
+    work = Work()
+    stage = make_stage(work)
+    execute(stage, config_in(tmp_path), "test")
+    execute(stage, config_in(tmp_path), "test")
+    execute(stage, config_in(tmp_path, "train.learning_rate=1"), "test")  # another's section
+    assert work.calls == 1
+    execute(stage, config_in(tmp_path, "corpus.clean.min_chars=3"), "test")
+    assert work.calls == 2
+    execute(stage, config_in(tmp_path, "corpus.clean.min_chars=3", "force=true"), "test")
+    assert work.calls == 3
+
+
+def test_a_changed_external_input_redoes_the_stage(tmp_path: Path) -> None:
+    work, version = Work(), {"package": "1"}
+    stage = make_stage(work, external=lambda config: dict(version))
+    execute(stage, config_in(tmp_path), "test")
+    version["package"] = "2"
+    execute(stage, config_in(tmp_path), "test")
+    assert work.calls == 2
+
+
+def test_changed_upstream_content_redoes_the_stage(tmp_path: Path) -> None:
+    upstream, work = Work(), Work()
+    first = make_stage(upstream)
+    second = make_stage(work, name="mask", output="dataset", inputs={"corpus": "corpus"})
+    with pytest.raises(UserError, match="run `moescope corpus` first"):
+        execute(second, config_in(tmp_path), "test")
+    execute(first, config_in(tmp_path), "test")
+    execute(second, config_in(tmp_path), "test")
+    execute(first, config_in(tmp_path, "force=true"), "test")  # same content again
+    execute(second, config_in(tmp_path), "test")
+    assert work.calls == 1
+    upstream.text = "other"
+    execute(first, config_in(tmp_path, "force=true"), "test")
+    execute(second, config_in(tmp_path), "test")
+    assert work.calls == 2
+
+
+@pytest.mark.parametrize("failure", [UserError("no"), KeyboardInterrupt(), RuntimeError("bug")])
+def test_a_failure_leaves_the_earlier_result_untouched(
+    tmp_path: Path, failure: BaseException
+) -> None:
+    execute(make_stage(Work("first")), config_in(tmp_path), "test")
+    before = hash_folder(tmp_path / "run" / "corpus")
+
+    def fail(stage_run: StageRun) -> dict[str, int]:
+        (stage_run.output_dir / "file.txt").write_text("half")
+        raise failure
+
+    with pytest.raises(type(failure)):
+        execute(make_stage(fail), config_in(tmp_path, "force=true"), "test")
+    assert hash_folder(tmp_path / "run" / "corpus") == before
+    assert not (tmp_path / "run" / ".corpus.partial").exists()
+
+
+def test_what_a_killed_run_left_is_not_read(tmp_path: Path) -> None:
+    partial = tmp_path / "run" / ".corpus.partial"
+    partial.mkdir(parents=True)
+    (partial / "old.txt").write_text("half")
+    execute(make_stage(Work()), config_in(tmp_path), "test")
+    names = {path.name for path in (tmp_path / "run" / "corpus").iterdir()}
+    assert names == {"file.txt", "manifest.json"}
+
+
+def test_the_manifest_says_what_was_done(tmp_path: Path) -> None:
+    execute(make_stage(Work()), config_in(tmp_path, "seed=3"), "moescope corpus seed=3")
+    manifest = read_manifest(tmp_path / "run" / "corpus")
+    assert manifest is not None
+    assert manifest.seed == 3
+    assert manifest.counts == {"calls": 1}
+    assert set(manifest.config) == {"source", "corpus", "seed"}
+    assert manifest.command == "moescope corpus seed=3"
+    assert {"python", "torch", "transformers"} <= set(manifest.versions)
+    assert list(manifest.files) == ["file.txt"]
+
+
+def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "corpus"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"stage": "corpus"}))
+    with pytest.raises(UserError, match="not a moescope manifest"):
+        execute(make_stage(Work()), config_in(tmp_path), "test")
