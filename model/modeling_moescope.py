@@ -1,0 +1,437 @@
+"""The transformer: experts, blocks, base model, masked and causal language-model heads.
+
+The experts class and the models share this file: transformers looks for the experts decorator in
+the model's own module.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.integrations.moe import use_experts_implementation
+from transformers.masking_utils import (
+    create_bidirectional_mask,
+    create_causal_mask,
+    packed_sequence_mask_function,
+)
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from . import experts_cpu  # noqa: F401  (registers "moescope_cpu")
+from .attention import MoescopeAttention, build_norm, rotary_cos_sin, sinusoidal_positions
+from .configuration_moescope import MoescopeConfig
+from .initialization import init_module
+from .loss import language_model_loss
+from .router import ROUTERS
+from .routing import Router, Routing, RoutingContext
+
+
+@dataclass
+class MoescopeModelOutput(ModelOutput):
+    """Base model's output; `routing` has one record per MoE layer."""
+
+    last_hidden_state: Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    routing: tuple[Routing, ...] | None = None
+
+
+@dataclass
+class MoescopeLMOutput(ModelOutput):
+    """Language-model output.
+
+    `loss` is the language-model loss alone (balance losses are added where one trains). `logits`
+    is (M, V) when `label_positions` of length M was given (and, for the masked head in training,
+    the labelled positions when only labels were given), else (B, S, V).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    routing: tuple[Routing, ...] | None = None
+
+
+@use_experts_implementation
+class ExpertWeights(nn.Module):
+    """Expert FFNs as 3-D weights in transformers' layout, with a slow obvious forward."""
+
+    def __init__(self, config: MoescopeConfig) -> None:
+        super().__init__()
+        E, D, I = config.num_experts, config.hidden_size, config.moe_intermediate_size  # noqa: E741
+        self.num_experts = E
+        self.act_fn = ACT2FN[config.hidden_act]
+        prefix, rows = ("gate_up", 2 * I) if config.gated else ("up", I)
+        self.register_parameter(f"{prefix}_proj", nn.Parameter(torch.empty(E, rows, D)))
+        self.down_proj = nn.Parameter(torch.empty(E, D, I))
+        if config.mlp_bias:
+            self.register_parameter(f"{prefix}_proj_bias", nn.Parameter(torch.empty(E, rows)))
+            self.down_proj_bias = nn.Parameter(torch.empty(E, D))
+
+    def forward(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+        """(N, D), (N, k), (N, k) -> (N, D); slots with id `num_experts` are skipped."""
+        output = torch.zeros_like(hidden_states)
+        prefix = "gate_up" if self.has_gate else "up"
+        up, up_bias = getattr(self, f"{prefix}_proj"), getattr(self, f"{prefix}_proj_bias", None)
+        down_bias = getattr(self, "down_proj_bias", None)
+        for e in range(self.num_experts):
+            row, slot = torch.where(top_k_index == e)
+            inner = F.linear(hidden_states[row], up[e], None if up_bias is None else up_bias[e])
+            inner = self._apply_gate(inner) if self.has_gate else self.act_fn(inner)  # type: ignore[operator]
+            outer = F.linear(inner, self.down_proj[e], None if down_bias is None else down_bias[e])
+            weighted = outer * top_k_weights[row, slot, None].to(outer.dtype)
+            output = output.index_add(0, row, weighted)
+        return output
+
+
+class MoescopeExperts(ExpertWeights):
+    """Experts, gated or plain, with or without biases, by the config."""
+
+    def __init__(self, config: MoescopeConfig) -> None:
+        super().__init__(config)
+        self.has_gate, self.has_bias = config.gated, config.mlp_bias
+        # the library's paths skip the id `num_experts` (padding, dropped) only under this flag
+        self._is_expert_parallel = True
+
+
+class MoescopeMLP(nn.Module):
+    """Dense FFN, gated (SwiGLU and kin, arXiv 2002.05202) or plain."""
+
+    def __init__(self, config: MoescopeConfig, width: int) -> None:
+        super().__init__()
+        bias = config.mlp_bias
+        self.gate_proj = nn.Linear(config.hidden_size, width, bias=bias) if config.gated else None
+        self.up_proj = nn.Linear(config.hidden_size, width, bias=bias)
+        self.down_proj = nn.Linear(width, config.hidden_size, bias=bias)
+        self.act_fn = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        if self.gate_proj is None:
+            return self.down_proj(self.act_fn(self.up_proj(hidden_states)))
+        return self.down_proj(
+            self.act_fn(self.gate_proj(hidden_states)) * self.up_proj(hidden_states)
+        )
+
+
+class MoescopeSparseMLP(nn.Module):
+    """Router, experts, and shared experts beside them."""
+
+    def __init__(self, config: MoescopeConfig, layer_idx: int) -> None:
+        super().__init__()
+        self.gate = ROUTERS[config.router["name"]](config, layer_idx)
+        self.experts = MoescopeExperts(config)
+        self.shared_experts = None
+        if config.num_shared_experts:
+            width = config.num_shared_experts * config.moe_intermediate_size
+            self.shared_experts = MoescopeMLP(config, width)
+
+    def forward(self, hidden_states: Tensor, context: RoutingContext) -> tuple[Tensor, Routing]:
+        hidden_ND = hidden_states.flatten(0, 1)
+        routing = self.gate(hidden_ND, context)
+        weights = routing.weights.to(hidden_ND.dtype)
+        output = self.experts(hidden_ND, routing.dispatched_ids(), weights)
+        if self.shared_experts is not None:
+            output = output + self.shared_experts(hidden_ND)
+        return output.view_as(hidden_states), routing
+
+
+class MoescopeLayer(GradientCheckpointingLayer):
+    """One block: attention and FFN, each with a residual and a norm before or after it."""
+
+    def __init__(self, config: MoescopeConfig, layer_idx: int) -> None:
+        super().__init__()
+        self.norm_first = config.norm_position == "pre"
+        self.dropout: float = config.dropout
+        self.self_attn = MoescopeAttention(config, layer_idx)
+        self.mlp: MoescopeSparseMLP | MoescopeMLP = (
+            MoescopeSparseMLP(config, layer_idx)
+            if config.is_moe_layer(layer_idx)
+            else MoescopeMLP(config, config.intermediate_size)
+        )
+        self.attention_norm = build_norm(config, config.hidden_size)
+        self.mlp_norm = build_norm(config, config.hidden_size)
+
+    def _residual(self, hidden_states: Tensor, update: Tensor, norm: nn.Module) -> Tensor:
+        if self.dropout:
+            update = F.dropout(update, self.dropout, self.training)
+        summed = hidden_states + update
+        return summed if self.norm_first else norm(summed)
+
+    def forward(
+        self, hidden_states: Tensor, context: RoutingContext, **attention: Any
+    ) -> tuple[Tensor, Routing | None]:
+        normed = self.attention_norm(hidden_states) if self.norm_first else hidden_states
+        update, _ = self.self_attn(normed, **attention)
+        hidden_states = self._residual(hidden_states, update, self.attention_norm)
+        normed = self.mlp_norm(hidden_states) if self.norm_first else hidden_states
+        routing = None
+        if isinstance(self.mlp, MoescopeSparseMLP):
+            update, routing = self.mlp(normed, context)
+        else:
+            update = self.mlp(normed)
+        return self._residual(hidden_states, update, self.mlp_norm), routing
+
+
+class MoescopePreTrainedModel(PreTrainedModel):
+    config: MoescopeConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["MoescopeLayer"]  # noqa: RUF012
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {  # noqa: RUF012  (the library's own form)
+        "hidden_states": MoescopeLayer,
+        "attentions": MoescopeAttention,
+    }
+
+    def get_correct_experts_implementation(self, requested_experts: str | None) -> str:
+        """Default to our path, which hands tensors on other devices to the grouped GEMM."""
+        return super().get_correct_experts_implementation(requested_experts or "moescope_cpu")
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        init_module(module, self.config)
+
+    def after_optimizer_step(self) -> None:
+        """Let routers move state that no gradient trains (loss-free balancing)."""
+        for module in self.modules():
+            if isinstance(module, Router):
+                module.after_optimizer_step()
+
+
+class MoescopeModel(MoescopePreTrainedModel):
+    """Embeddings, blocks and final norm."""
+
+    def __init__(self, config: MoescopeConfig) -> None:
+        super().__init__(config)
+        width = config.hidden_size
+        self.embed_tokens = nn.Embedding(config.vocab_size, width, config.pad_token_id)
+        self.embed_positions = None
+        if config.position_type == "learned":
+            self.embed_positions = nn.Embedding(config.max_position_embeddings, width)
+        self.embedding_norm = build_norm(config, width) if config.embedding_norm else None
+        self.layers = nn.ModuleList(
+            MoescopeLayer(config, i) for i in range(config.num_hidden_layers)
+        )
+        final = config.norm_position == "pre"
+        self.norm = build_norm(config, width) if final else nn.Identity()
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def _embed(self, inputs_embeds: Tensor, position_ids: Tensor) -> Tensor:
+        hidden_states = inputs_embeds
+        if self.embed_positions is not None:
+            hidden_states = hidden_states + self.embed_positions(position_ids)
+        elif self.config.position_type == "sinusoidal":
+            # arXiv 1706.03762, 3.4: embeddings times sqrt(D), so that positions do not drown them
+            positions = sinusoidal_positions(position_ids, hidden_states.shape[-1])
+            scale = hidden_states.shape[-1] ** 0.5
+            hidden_states = hidden_states * scale + positions.to(hidden_states.dtype)
+        if self.embedding_norm is not None:
+            hidden_states = self.embedding_norm(hidden_states)
+        return F.dropout(hidden_states, self.config.dropout, self.training)
+
+    def _attention_mask(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None,
+        segment_ids: Tensor | None,
+        past_key_values: Cache | None,
+        position_ids: Tensor,
+    ) -> Any:
+        """The mask in the form that the chosen attention wants; None = all to all."""
+        arguments: dict[str, Any] = {
+            "config": self.config,
+            "inputs_embeds": hidden_states,
+            "attention_mask": attention_mask,
+        }
+        if segment_ids is not None:
+            arguments["and_mask_function"] = packed_sequence_mask_function(segment_ids)
+        if self.config.is_causal:
+            arguments |= {"past_key_values": past_key_values, "position_ids": position_ids}
+            return create_causal_mask(**arguments)
+        # looking for padding reads the mask back to the host: free on CPU, a stall elsewhere
+        skip = hidden_states.device.type == "cpu"
+        return create_bidirectional_mask(**arguments, allow_is_bidirectional_skip=skip)
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        condition_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_routing: bool = False,
+        **kwargs: Any,
+    ) -> MoescopeModelOutput:
+        """Run the blocks.
+
+        Args:
+            input_ids: (B, S).
+            attention_mask: (B, S) or, with a cache, (B, past + S); 0 at padding, which is neither
+                attended, routed nor counted.
+            position_ids: (B, S); restart per document in packed rows.
+            segment_ids: (B, S) document of each position; attention stays inside a segment.
+            condition_ids: (B,) or (B, S) metadata value of each document for the masked router.
+            inputs_embeds: (B, S, D) in place of `input_ids`.
+            past_key_values: cache of a causal model.
+            use_cache: build a cache (causal models only).
+            output_routing: return one `Routing` per MoE layer.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        batch_size, length = inputs_embeds.shape[:2]
+        if use_cache and self.config.is_causal and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+        if position_ids is None:
+            past = 0 if past_key_values is None else past_key_values.get_seq_length()
+            position_ids = torch.arange(past, past + length, device=inputs_embeds.device)[None]
+        hidden_states = self._embed(inputs_embeds, position_ids)
+        attention: dict[str, Any] = kwargs | {
+            "attention_mask": self._attention_mask(
+                hidden_states, attention_mask, segment_ids, past_key_values, position_ids
+            ),
+            "past_key_values": past_key_values,
+        }
+        if self.config.position_type == "rope":
+            head_dim, theta = self.config.attention_head_dim, self.config.rope_theta
+            attention["cos_sin"] = rotary_cos_sin(position_ids, head_dim, theta)
+        context = routing_context(batch_size, length, attention_mask, input_ids, condition_ids)
+        routings = []
+        for layer in self.layers:
+            hidden_states, routing = layer(hidden_states, context, **attention)
+            if routing is not None:
+                routings.append(routing)
+        return MoescopeModelOutput(
+            last_hidden_state=self.norm(hidden_states),
+            past_key_values=past_key_values,
+            routing=tuple(routings) if output_routing else None,
+        )
+
+
+def routing_context(
+    batch_size: int,
+    length: int,
+    attention_mask: Tensor | None,
+    input_ids: Tensor | None,
+    condition_ids: Tensor | None,
+) -> RoutingContext:
+    """Flatten what routers may look at to rows of B x S."""
+    token_mask = None
+    if attention_mask is not None and attention_mask.dim() == 2:
+        token_mask = attention_mask[:, -length:].reshape(-1).bool()
+    if condition_ids is not None:
+        per_position = condition_ids if condition_ids.dim() == 2 else condition_ids[:, None]
+        condition_ids = per_position.expand(batch_size, length).reshape(-1)
+    flat_ids = None if input_ids is None else input_ids.reshape(-1)
+    return RoutingContext(batch_size, token_mask, flat_ids, condition_ids)
+
+
+class MoescopeHead(nn.Module):
+    """BERT's head transform: dense, activation, norm (before the decoder)."""
+
+    def __init__(self, config: MoescopeConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.act_fn = ACT2FN[config.hidden_act]
+        self.norm = build_norm(config, config.hidden_size)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.norm(self.act_fn(self.dense(hidden_states)))
+
+
+class MoescopeLMHeadModel(MoescopePreTrainedModel):
+    """What the two language models share: the decoder over the vocabulary and the loss."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
+
+    def __init__(self, config: MoescopeConfig) -> None:
+        super().__init__(config)
+        self.model = MoescopeModel(config)
+        self.head = MoescopeHead(config) if config.head_transform else nn.Identity()
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=config.head_bias)
+        self.post_init()
+
+    def _predict(
+        self, hidden_states: Tensor, labels: Tensor | None, rows: Tensor | None, num_items: Any
+    ) -> tuple[Tensor | None, Tensor]:
+        """Loss and logits, at the flat positions `rows` (M,) or everywhere when None."""
+        if rows is not None:
+            hidden_states = hidden_states.flatten(0, 1)[rows]
+        logits = self.lm_head(self.head(hidden_states))
+        if labels is None:
+            return None, logits
+        targets = labels.reshape(-1) if rows is None else labels.reshape(-1)[rows]
+        return language_model_loss(logits.flatten(0, -2), targets, num_items), logits
+
+
+class MoescopeForMaskedLM(MoescopeLMHeadModel):
+    """Encoder with a masked language-model head."""
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        label_positions: Tensor | None = None,
+        condition_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_routing: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> MoescopeLMOutput:
+        """Predict the masked tokens.
+
+        Args:
+            labels: (B, S), -100 where nothing is predicted. The loss is the mean over labelled
+                tokens (0 with zero gradients when there is none), or their sum divided by
+                `num_items_in_batch`.
+            label_positions: (M,) flat indices into B x S; head and loss run on these rows only.
+                Without it, training with labels finds the rows itself, at the price of one
+                synchronisation on an accelerator.
+
+        The other arguments are those of `MoescopeModel.forward`.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            segment_ids=segment_ids,
+            condition_ids=condition_ids,
+            inputs_embeds=inputs_embeds,
+            output_routing=output_routing,
+            **kwargs,
+        )
+        rows = label_positions
+        if rows is None and labels is not None and self.training:
+            rows = (labels.reshape(-1) != -100).nonzero().squeeze(-1)
+        loss, logits = self._predict(outputs.last_hidden_state, labels, rows, num_items_in_batch)
+        return MoescopeLMOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            routing=outputs.routing,
+        )
