@@ -1,0 +1,140 @@
+"""Writes a routing store; documents go to disk as they complete."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import save_file
+
+from .store import (
+    DOCUMENT_FIELDS,
+    DOCUMENTS_FILE,
+    FACTS_FILE,
+    SAMPLE_FIELDS,
+    SAMPLE_FILE,
+    TABLES_FILE,
+    StoreFacts,
+)
+
+
+class StoreWriter:
+    """Writes a store piece by piece; documents go to disk as they come, so memory stays flat.
+
+    Use as a context manager: `add_documents` any number of times, then `finish` once.
+    """
+
+    ROW_GROUP = 4096
+
+    def __init__(self, folder: Path, *, num_layers: int, num_experts: int, top_k: int) -> None:
+        self._folder = folder
+        self._counts_size = num_layers * num_experts
+        self._slots_size = num_layers * top_k
+        counts = pa.list_(pa.int32(), self._counts_size)
+        self._schema = pa.schema(
+            [
+                *DOCUMENT_FIELDS,
+                pa.field("expert_counts", counts),
+                pa.field("masked_expert_counts", counts),
+            ]
+        )
+        self._waiting: list[pa.Table] = []
+        self._num_waiting = 0
+        self.num_documents = 0
+        self._documents = pq.ParquetWriter(folder / DOCUMENTS_FILE, self._schema)
+
+    def __enter__(self) -> "StoreWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._documents.close()
+
+    def add_documents(
+        self, columns: Mapping[str, Any], expert_counts: np.ndarray, masked_counts: np.ndarray
+    ) -> None:
+        """Appends documents.
+
+        Args:
+            columns: the scalar columns of documents.parquet (arrays, lists or pyarrow arrays;
+                NaN in `loss` means none).
+            expert_counts: (D, L, E) choices of untouched tokens.
+            masked_counts: (D, L, E) choices at masked positions.
+        """
+        table = pa.Table.from_arrays(
+            [
+                *_scalar_columns(columns, DOCUMENT_FIELDS),
+                _fixed_lists(expert_counts, pa.int32(), self._counts_size),
+                _fixed_lists(masked_counts, pa.int32(), self._counts_size),
+            ],
+            schema=self._schema,
+        )
+        self._waiting.append(table)
+        self._num_waiting += table.num_rows
+        self.num_documents += table.num_rows
+        if self._num_waiting >= self.ROW_GROUP:
+            self._flush()
+
+    def finish(
+        self,
+        facts: StoreFacts,
+        tables: Mapping[str, np.ndarray],
+        sample: Mapping[str, Any],
+        experts: np.ndarray,
+        weights: np.ndarray,
+    ) -> None:
+        """Writes everything but the documents.
+
+        Args:
+            facts: the axes; its `num_documents` must be the number added.
+            tables: name → array of exactly `facts.table_shapes()`.
+            sample: the scalar columns of sample.parquet.
+            experts: (rows, L, k) chosen experts of each sampled token.
+            weights: (rows, L, k) their weights.
+        """
+        self._flush()
+        assert facts.num_documents == self.num_documents, "documents added and announced differ"
+        shapes = {name: array.shape for name, array in tables.items()}
+        assert shapes == facts.table_shapes(), f"tables do not fit the facts: {shapes}"
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in tables.items()},
+            self._folder / TABLES_FILE,
+        )
+        slots = [
+            _fixed_lists(experts, pa.int16(), self._slots_size),
+            _fixed_lists(weights, pa.float32(), self._slots_size),
+        ]
+        fields = [
+            *SAMPLE_FIELDS,
+            pa.field("experts", slots[0].type),
+            pa.field("weights", slots[1].type),
+        ]
+        table = pa.Table.from_arrays(
+            [*_scalar_columns(sample, SAMPLE_FIELDS), *slots], schema=pa.schema(fields)
+        )
+        pq.write_table(table, self._folder / SAMPLE_FILE)
+        (self._folder / FACTS_FILE).write_text(
+            facts.model_dump_json(indent=1) + "\n", encoding="utf-8"
+        )
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._documents.write_table(pa.concat_tables(self._waiting).combine_chunks())
+        self._waiting, self._num_waiting = [], 0
+
+
+def _scalar_columns(columns: Mapping[str, Any], fields: list[pa.Field]) -> list[pa.Array]:
+    # from_pandas turns NaN into null, which is how "no label" is stored
+    return [pa.array(columns[field.name], type=field.type, from_pandas=True) for field in fields]
+
+
+def _fixed_lists(values: np.ndarray, kind: pa.DataType, size: int) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1), type=kind)
+    return pa.FixedSizeListArray.from_arrays(flat, size)
