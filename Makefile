@@ -41,7 +41,7 @@ format: setup  ## format and mend what can be mended
 	@$(BIN)/ruff format .
 
 lock: setup  ## write requirements.lock from what is installed
-	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	@$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean:  ## remove the environment and caches (runs/ stays)
 	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

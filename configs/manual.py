@@ -31,6 +31,7 @@ def print_stage_help(stages: "Sequence[Stage]", program: str) -> None:
         "--config-dir DIR adds your own presets.\n",
         markup=False,
     )
+    _print_presets(console, "experiment")
     sections = dict.fromkeys(name for stage in stages for name in stage.sections)
     defaults = default_values()
     for name in (*sections, *GENERAL):
@@ -47,12 +48,7 @@ def default_values() -> dict[str, Any]:
 
 
 def _print_section(console: Console, name: str, info: FieldInfo, default: Any) -> None:
-    presets = sorted((Path(__file__).parent / name).glob("*.yaml"))
-    if presets:
-        console.print(f"[bold]{name}=[/bold] one of these presets:")
-        for preset in presets:
-            comment = preset.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-            console.print(f"  {preset.stem:<18} {comment}", markup=False)
+    _print_presets(console, name)
     for path, value, kind, meaning in _rows(name, info, default):
         if kind:
             console.print(
@@ -62,6 +58,20 @@ def _print_section(console: Console, name: str, info: FieldInfo, default: Any) -
         else:
             console.print(f"  {path}: {meaning}", markup=False, style="bold")
     console.print()
+
+
+def _print_presets(console: Console, group: str) -> None:
+    presets = sorted((Path(__file__).parent / group).glob("*.yaml"))
+    if presets:
+        console.print(f"[bold]{group}=[/bold] one of these presets:")
+    for preset in presets:
+        console.print(f"  {preset.stem:<18} {preset_comment(preset)}", markup=False)
+
+
+def preset_comment(path: Path) -> str:
+    """Returns the sentence that a preset's file opens with."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next(line.lstrip("# ") for line in lines if not line.startswith("# @package"))
 
 
 def _rows(path: str, info: FieldInfo, default: Any) -> Iterator[tuple[str, str, str, str]]:
