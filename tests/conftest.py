@@ -1,0 +1,42 @@
+"""What several test folders share: offline by default, the real command line, one small run."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+ROOT = Path(__file__).parent.parent
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Runs `moescope ARGUMENTS` in its own process and returns what it printed."""
+
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **changes}
+        return subprocess.run(
+            [sys.executable, str(ROOT / "moescope.py"), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=environment,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def debug_run(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished `experiment=debug` pipeline; tests read it and never write it."""
+    runs = tmp_path_factory.mktemp("runs")
+    done = command("pipeline", "experiment=debug", f"paths.runs={runs}")
+    assert done.returncode == 0, done.stderr
+    return runs / "debug"
