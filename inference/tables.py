@@ -1,0 +1,183 @@
+"""Contingency tables of routing, accumulated in a stream: exact, additive, bounded.
+
+Shape suffixes: N tokens, L layers, E experts, k slots, T topics, S strata, V types, C classes,
+P position bins. On the way every expert axis has E + 1 columns, the last for slots that no expert
+executed, so that nothing needs to be filtered out on the device.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .store import STRATA
+
+UNTOUCHED, MASKED, SPECIAL = 0, 1, 4
+FIXED_POINT = 2**30  # weights and entropies are summed as integers: any order, the same bits
+
+
+class RoutedTokens(NamedTuple):
+    """N real tokens with what is known of them and what each layer did; one device."""
+
+    experts: Tensor
+    """(N, L, k) int64 chosen experts, first choice first; E = slot that no expert executed."""
+    weights: Tensor
+    """(N, L, k) float, their gate weights."""
+    entropy: Tensor | None
+    """(N, L) entropy of the router's distribution in nats; None where unknown."""
+    topic: Tensor
+    """(N,) int64 topic id of the token's document."""
+    stratum: Tensor
+    """(N,) int64 in [0, S)."""
+    input_type: Tensor
+    """(N,) int64 row of the token that the model saw, in [0, V]."""
+    target_type: Tensor
+    """(N,) int64 row of the token that really stands there."""
+    token_class: Tensor
+    """(N,) int64 class of the token that the model saw."""
+    position: Tensor
+    """(N,) int64 position bin."""
+    untouched: Tensor
+    """(U,) int64 rows of stratum 0; known on the host, so that no device is asked for a size."""
+    masked: Tensor
+    """(M,) int64 rows of stratum 1."""
+    natural: Tensor
+    """(W,) int64 rows of strata 0, 1 and 4: what stands there was not put there at random."""
+
+
+@dataclass(frozen=True)
+class TableSizes:
+    """Lengths of the tables' axes; `num_types` excludes the row of all other types."""
+
+    num_topics: int
+    num_layers: int
+    num_experts: int
+    top_k: int
+    num_types: int
+    num_classes: int
+    num_positions: int
+
+
+class RoutingTables:
+    """All tables of the store that are sums over tokens."""
+
+    def __init__(self, sizes: TableSizes, device: torch.device | str = "cpu") -> None:
+        self.sizes = sizes
+        self.has_entropy = True
+        L, E1 = sizes.num_layers, sizes.num_experts + 1
+        rows = {
+            "topic_stratum": sizes.num_topics * len(STRATA),
+            "type": sizes.num_types + 1,
+            "target": sizes.num_types + 1,
+            "class": sizes.num_classes,
+            "position": sizes.num_positions,
+        }
+        shapes: dict[str, tuple[int, ...]] = {
+            "topic_stratum_weight": (rows["topic_stratum"], L, E1),
+            "stratum_entropy": (len(STRATA), L),
+            "pairs": (L, E1, E1),
+            "transition": (max(L - 1, 0), E1, E1),
+        }
+        for name, count in rows.items():
+            shapes |= {f"{name}_expert": (count, L, E1), f"{name}_tokens": (count,)}
+        self._sums = {
+            name: torch.zeros(shape, dtype=torch.int64, device=device)
+            for name, shape in shapes.items()
+        }
+
+    def add(self, tokens: RoutedTokens) -> None:
+        """Counts a batch of tokens."""
+        sizes = self.sizes
+        assert tokens.experts.shape[1:] == (sizes.num_layers, sizes.top_k), tokens.experts.shape
+        slots = expert_slots(tokens.experts, sizes.num_experts)
+        rows = tokens.topic * len(STRATA) + tokens.stratum
+        codes = self._count("topic_stratum", rows, slots)
+        weights = (tokens.weights.double() * FIXED_POINT).round_().long()
+        self._sums["topic_stratum_weight"].view(-1).scatter_add_(0, codes, weights.view(-1))
+        untouched = slots[tokens.untouched]
+        self._count("type", tokens.input_type[tokens.untouched], untouched)
+        self._count("position", tokens.position[tokens.untouched], untouched)
+        self._count("target", tokens.target_type[tokens.masked], slots[tokens.masked])
+        self._count("class", tokens.token_class[tokens.natural], slots[tokens.natural])
+        self._count_pairs(tokens.experts[tokens.untouched])
+        if tokens.entropy is None:
+            self.has_entropy = False
+        else:
+            entropy = (tokens.entropy.double() * FIXED_POINT).round_().long()
+            self._sums["stratum_entropy"].index_add_(0, tokens.stratum, entropy)
+
+    def merge(self, other: "RoutingTables") -> None:
+        """Adds the sums of another shard of the same run; exact, in any order."""
+        assert self.sizes == other.sizes, "only tables of the same axes can be added"
+        self.has_entropy &= other.has_entropy
+        for name, total in self._sums.items():
+            total += other._sums[name].to(total.device)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the store's tables (docs/contracts.md) as numpy arrays."""
+        sums = {name: total.cpu().numpy() for name, total in self._sums.items()}
+        T, S, L = self.sizes.num_topics, len(STRATA), self.sizes.num_layers
+        by_topic = sums["topic_stratum_expert"].reshape(T, S, L, -1)
+        weight = sums["topic_stratum_weight"].reshape(T, S, L, -1) / FIXED_POINT
+        entropy = sums["stratum_entropy"] / FIXED_POINT
+        return {
+            "topic_stratum": by_topic[..., :-1],
+            "topic_stratum_weight": weight[..., :-1],
+            "topic_stratum_tokens": sums["topic_stratum_tokens"].reshape(T, S),
+            "stratum_entropy": entropy if self.has_entropy else np.full_like(entropy, np.nan),
+            "type_expert": sums["type_expert"][..., :-1],
+            "type_tokens": sums["type_tokens"],
+            "target_expert": sums["target_expert"][..., :-1],
+            "target_tokens": sums["target_tokens"],
+            "class_expert": sums["class_expert"][..., :-1],
+            "class_tokens": sums["class_tokens"],
+            "coactivation": _symmetric(sums["pairs"], sums["position_expert"].sum(0)),
+            "transition": sums["transition"][:, :-1, :-1],
+            "position_expert": sums["position_expert"][..., :-1],
+            "position_tokens": sums["position_tokens"],
+            "dropped": by_topic[..., -1].sum((0, 1)),
+        }
+
+    def _count(self, table: str, rows_N: Tensor, slots_NK: Tensor) -> Tensor:
+        """Adds one to (row, layer, expert) for every slot and one to each token's row."""
+        counts, tokens = self._sums[f"{table}_expert"], self._sums[f"{table}_tokens"]
+        codes = (rows_N[:, None] * counts[0].numel() + slots_NK).view(-1)
+        add_ones(counts, codes)
+        add_ones(tokens, rows_N)
+        return codes
+
+    def _count_pairs(self, experts_ULk: Tensor) -> None:
+        """Counts which experts are chosen together, and the first choices of adjacent layers."""
+        _, L, k = experts_ULk.shape
+        width = self.sizes.num_experts + 1
+        layer = torch.arange(L, device=experts_ULk.device) * width**2
+        if k > 1:
+            one, two = torch.triu_indices(k, k, 1, device=experts_ULk.device)
+            codes = experts_ULk[..., one] * width + experts_ULk[..., two] + layer[:, None]
+            add_ones(self._sums["pairs"], codes.view(-1))
+        if L > 1:
+            first = experts_ULk[..., 0]
+            codes = first[:, :-1] * width + first[:, 1:] + layer[:-1]
+            add_ones(self._sums["transition"], codes.reshape(-1))
+
+
+def expert_slots(experts_NLk: Tensor, num_experts: int) -> Tensor:
+    """(N, L*k) flat cell of each slot in a (L, E + 1) table."""
+    layers = torch.arange(experts_NLk.shape[1], device=experts_NLk.device) * (num_experts + 1)
+    return (experts_NLk + layers[:, None]).flatten(1)
+
+
+def add_ones(counts: Tensor, codes: Tensor) -> None:
+    """Adds 1 at each flat index of a contiguous int64 table, in place and without waiting."""
+    one = torch.ones((), dtype=counts.dtype, device=counts.device)
+    counts.view(-1).scatter_add_(0, codes, one.expand(codes.shape))
+
+
+def _symmetric(pairs: np.ndarray, load: np.ndarray) -> np.ndarray:
+    """(L, E, E) from pairs counted in one order only, with each expert's choices as diagonal."""
+    both = (pairs + pairs.transpose(0, 2, 1))[:, :-1, :-1]
+    diagonal = np.arange(both.shape[1])
+    both[:, diagonal, diagonal] = load[:, :-1]
+    return both

@@ -1,0 +1,121 @@
+"""Tables equal a slow, obvious twin; shards merged equal one pass."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from inference.store import STRATA
+from inference.tables import FIXED_POINT, RoutedTokens, RoutingTables, TableSizes
+
+
+def random_tokens(
+    sizes: TableSizes, count: int, generator: torch.Generator, *, drop: float = 0.1
+) -> RoutedTokens:
+    def draw(high: int) -> torch.Tensor:
+        return torch.randint(0, high, (count,), generator=generator)
+
+    shape = (count, sizes.num_layers, sizes.num_experts)
+    weights, experts = torch.rand(shape, generator=generator).topk(sizes.top_k, -1)
+    lost = torch.rand(experts.shape, generator=generator) < drop
+    stratum = draw(len(STRATA))
+    return RoutedTokens(
+        experts=experts.masked_fill(lost, sizes.num_experts),
+        weights=weights.masked_fill(lost, 0.0),
+        entropy=torch.rand(shape[:2], generator=generator),
+        topic=draw(sizes.num_topics),
+        stratum=stratum,
+        input_type=draw(sizes.num_types + 1),
+        target_type=draw(sizes.num_types + 1),
+        token_class=draw(sizes.num_classes),
+        position=draw(sizes.num_positions),
+        untouched=(stratum == 0).nonzero().squeeze(1),
+        masked=(stratum == 1).nonzero().squeeze(1),
+        natural=((stratum < 2) | (stratum == 4)).nonzero().squeeze(1),
+    )
+
+
+def slow_tables(sizes: TableSizes, batches: list[RoutedTokens]) -> dict[str, Counter]:
+    """Counts token by token, slot by slot, in plain Python."""
+    tables: dict[str, Counter] = {name: Counter() for name in RoutingTables(sizes).arrays()}
+    for batch in batches:
+        for n in range(len(batch.topic)):
+            _count_token(tables, batch, n, sizes.num_experts)
+    return tables
+
+
+def _count_token(tables: dict[str, Counter], batch: RoutedTokens, n: int, E: int) -> None:
+    stratum, topic = int(batch.stratum[n]), int(batch.topic[n])
+    rows = {"topic_stratum": (topic, stratum)}
+    if stratum == 0:
+        rows["type"] = (int(batch.input_type[n]),)
+        rows["position"] = (int(batch.position[n]),)
+    if stratum == 1:
+        rows["target"] = (int(batch.target_type[n]),)
+    if stratum in (0, 1, 4):
+        rows["class"] = (int(batch.token_class[n]),)
+    for name, row in rows.items():
+        tables[f"{name}_tokens"][row] += 1
+    for layer, (chosen, weights) in enumerate(
+        zip(batch.experts[n].tolist(), batch.weights[n].tolist(), strict=True)
+    ):
+        tables["stratum_entropy"][stratum, layer] += float(batch.entropy[n, layer])
+        for expert, weight in zip(chosen, weights, strict=True):
+            if expert == E:
+                tables["dropped"][(layer,)] += 1
+                continue
+            for name, row in rows.items():
+                table = name if name == "topic_stratum" else f"{name}_expert"
+                tables[table][(*row, layer, expert)] += 1
+            tables["topic_stratum_weight"][topic, stratum, layer, expert] += weight
+            if stratum == 0:
+                for other in chosen:
+                    if other != E:
+                        tables["coactivation"][layer, expert, other] += 1
+        if stratum == 0 and layer and E not in (chosen[0], batch.experts[n, layer - 1, 0]):
+            before = int(batch.experts[n, layer - 1, 0])
+            tables["transition"][layer - 1, before, chosen[0]] += 1
+
+
+@pytest.mark.parametrize(("layers", "experts", "top_k"), [(1, 4, 1), (3, 5, 2), (2, 8, 8)])
+def test_tables_equal_a_slow_twin(layers: int, experts: int, top_k: int) -> None:
+    sizes = TableSizes(3, layers, experts, top_k, num_types=6, num_classes=4, num_positions=5)
+    generator = torch.Generator().manual_seed(0)
+    batches = [random_tokens(sizes, count, generator) for count in (40, 1, 73)]
+    tables = RoutingTables(sizes)
+    for batch in batches:
+        tables.add(batch)
+    arrays, slow = tables.arrays(), slow_tables(sizes, batches)
+    assert arrays.keys() == slow.keys()
+    for name, array in arrays.items():
+        expected = np.zeros(array.shape)
+        for cell, value in slow[name].items():
+            expected[cell] = value
+        np.testing.assert_allclose(array, expected, rtol=0, atol=114 / FIXED_POINT, err_msg=name)
+    assert arrays["dropped"].sum() > 0
+    assert arrays["topic_stratum"].dtype == np.int64
+
+
+def test_shards_merged_in_any_order_equal_one_pass_bit_for_bit() -> None:
+    sizes = TableSizes(2, 2, 6, 2, num_types=9, num_classes=3, num_positions=4)
+    generator = torch.Generator().manual_seed(1)
+    batches = [random_tokens(sizes, 50, generator) for _ in range(6)]
+    whole, left, right = (RoutingTables(sizes) for _ in range(3))
+    for index, batch in enumerate(batches):
+        whole.add(batch)
+        (left if index % 2 else right).add(batch)
+    right.merge(left)
+    for name, array in whole.arrays().items():
+        assert np.array_equal(array, right.arrays()[name]), name
+
+
+def test_unknown_entropy_is_nan_not_zero() -> None:
+    sizes = TableSizes(2, 2, 4, 1, num_types=3, num_classes=2, num_positions=2)
+    tokens = random_tokens(sizes, 10, torch.Generator().manual_seed(2))
+    known, unknown = RoutingTables(sizes), RoutingTables(sizes)
+    known.add(tokens)
+    unknown.add(tokens._replace(entropy=None))
+    unknown.merge(known)
+    assert np.isfinite(known.arrays()["stratum_entropy"]).all()
+    assert np.isnan(unknown.arrays()["stratum_entropy"]).all()
