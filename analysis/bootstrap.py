@@ -1,0 +1,54 @@
+"""Document bootstrap: intervals from documents drawn with Poisson(1) weights."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+
+
+def poisson_weights(ids: Sequence[str], draws: int, seed: int) -> np.ndarray:
+    """Gives every document a Poisson(1) weight in every draw: (B, D).
+
+    A weight depends only on (seed, document id, draw): neither the order of documents nor how they
+    are spread over processes changes it.
+    """
+    keys = np.array(
+        [
+            int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest())
+            for name in ids
+        ],
+        dtype=np.uint64,
+    )
+    steps = np.arange(1, draws + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    uniform = _splitmix(keys[None, :] + steps[:, None]) / 2.0**64
+    return np.searchsorted(stats.poisson.cdf(np.arange(20), 1.0), uniform).astype(np.float32)
+
+
+def _splitmix(state: np.ndarray) -> np.ndarray:
+    """Mixes 64-bit states into 64-bit values (Steele et al. 2014, SplitMix64)."""
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def bootstrap_topic_sums(
+    values: np.ndarray, topic_ids: np.ndarray, num_topics: int, weights: np.ndarray
+) -> np.ndarray:
+    """Adds weighted per-document values (D, C) by topic: (B, T, C)."""
+    sums = np.zeros((len(weights), num_topics, values.shape[1]))
+    for topic in range(num_topics):
+        rows = topic_ids == topic
+        sums[:, topic] = weights[:, rows].astype(np.float64) @ values[rows].astype(np.float64)
+    return sums
+
+
+def interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval (95 %) over the first axis; NaN where there are no draws."""
+    if not len(draws):
+        empty = np.full(draws.shape[1:], np.nan)
+        return empty, empty
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    return low, high

@@ -1,0 +1,75 @@
+"""Documents relabelled at random: the one null distribution behind every p-value.
+
+A permutation keeps the documents and the size of every topic and shuffles which document carries
+which topic, so whatever ties the tokens of one document together stays in the null.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+MIN_DOCUMENTS_FOR_P = 10  # per topic; below, no p-value is given
+MIN_DOCUMENTS_FOR_TRUST = 30  # per topic; below, a warning is given
+BATCH_CELLS = 2**24  # cells of one batch's (permutations × topics, documents) indicator matrix
+EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32
+
+
+def permuted_topics(
+    generator: np.random.Generator, topic_ids: np.ndarray, permutations: int
+) -> np.ndarray:
+    """Draws P permutations of the documents' topics: (P, D)."""
+    tiled = np.broadcast_to(topic_ids.astype(np.int32), (permutations, len(topic_ids)))
+    return generator.permuted(tiled, axis=1)
+
+
+def exact_type(counts: np.ndarray) -> type[np.floating]:
+    """Returns float32 where every sum of these counts over documents is exact in it."""
+    largest = counts.sum(axis=0, dtype=np.int64).max(initial=0)
+    return np.float32 if largest < EXACT_FLOAT32 else np.float64
+
+
+def permuted_sums(
+    values: np.ndarray, permuted: np.ndarray, num_topics: int
+) -> Iterator[np.ndarray]:
+    """Adds per-document values by permuted topic, as matrix products, batch by batch.
+
+    Args:
+        values: (D, C) per-document values, float.
+        permuted: (P, D) topic of each document under each permutation.
+        num_topics: T.
+
+    Yields:
+        (B, T, C) sums for the next B permutations, in the type of `values`.
+    """
+    permutations, documents = permuted.shape
+    batch = max(1, min(permutations, BATCH_CELLS // max(1, num_topics * documents)))
+    for start in range(0, permutations, batch):
+        topics = permuted[start : start + batch]
+        indicator = np.zeros((len(topics), num_topics, documents), dtype=values.dtype)
+        np.put_along_axis(indicator, topics[:, None, :].astype(np.int64), 1, axis=1)
+        yield (indicator.reshape(-1, documents) @ values).reshape(len(topics), num_topics, -1)
+
+
+def permutation_p(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Share of permutations at least as large: (b + 1) / (P + 1).
+
+    Phipson and Smyth (2010), arXiv 1603.05766: never zero.
+
+    Args:
+        observed: (…) statistics.
+        null: (P, …) the same under each permutation.
+    """
+    tolerance = 1e-9 * np.maximum(1.0, np.abs(observed))  # ties up to rounding count as ties
+    exceeding = (null >= observed - tolerance).sum(axis=0)
+    return (exceeding + 1) / (len(null) + 1)
+
+
+def family_wise_p(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """P-values adjusted for the whole family by its largest statistic (Westfall and Young 1993).
+
+    Args:
+        observed: (…) statistics on one scale.
+        null: (P, …) the same under each permutation.
+    """
+    largest = null.reshape(len(null), -1).max(axis=1)
+    return permutation_p(observed, largest.reshape(-1, *(1,) * observed.ndim))

@@ -1,0 +1,130 @@
+"""E7, vocabulary: which tokens an expert is chosen for, and how much of that chance explains."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+MIN_OCCURRENCES = 10  # rarer types are near 100 % on one expert by construction
+NORMAL_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class TypeCounts:
+    """Expert choices by token type, untouched tokens.
+
+    Attributes:
+        names: readable token of each type (V).
+        tokens: occurrences of each type (V).
+        counts: choices (V, L, E).
+        layers: layer numbers (L).
+        top_k: experts chosen per token and layer.
+    """
+
+    names: Sequence[str]
+    tokens: np.ndarray
+    counts: np.ndarray
+    layers: Sequence[int]
+    top_k: int
+
+    def frequent(self) -> "TypeCounts":
+        """Keeps the types seen at least 10 times."""
+        keep = np.flatnonzero(self.tokens >= MIN_OCCURRENCES)
+        names = [self.names[row] for row in keep.tolist()]
+        return TypeCounts(names, self.tokens[keep], self.counts[keep], self.layers, self.top_k)
+
+
+def top_tokens(types: TypeCounts, all_counts: np.ndarray, per_expert: int) -> pd.DataFrame:
+    """The types each expert is most enriched for, ranked by the lower end of the interval.
+
+    Args:
+        types: the vocabulary.
+        all_counts: (L, E) choices of all tokens, types without a row included.
+        per_expert: how many types to list at most; only those above the base share are.
+
+    Returns:
+        One row per layer, expert and rank: `token`, `share` (of the type's tokens that chose the
+        expert), `base_share` (of all tokens), `chance` (k/E), `log2_ratio` of the two with a 95 %
+        interval `low`, `high` (tokens as independent draws, so it is narrow for types that come
+        in few documents), `tokens`.
+    """
+    kept = types.frequent()
+    base = all_counts / np.maximum(all_counts.sum(axis=-1, keepdims=True), 1) * types.top_k
+    ratio, error = _enrichment(kept, base)
+    low, high = ratio - NORMAL_95 * error, ratio + NORMAL_95 * error  # (V, L, E)
+    order = np.argsort(-low, axis=0, kind="stable")[:per_expert]
+    rank, position, expert = np.nonzero(np.take_along_axis(low, order, axis=0) > 0)
+    row = order[rank, position, expert]
+    frame = pd.DataFrame(
+        {
+            "layer": np.asarray(types.layers)[position],
+            "expert": expert,
+            "rank": rank + 1,
+            "token": np.asarray(kept.names, dtype=object)[row],
+            "share": kept.counts[row, position, expert] / kept.tokens[row],
+            "base_share": base[position, expert],
+            "chance": types.top_k / all_counts.shape[1],
+            "log2_ratio": ratio[row, position, expert],
+            "low": low[row, position, expert],
+            "high": high[row, position, expert],
+            "tokens": kept.tokens[row],
+        }
+    )
+    return frame.sort_values(["layer", "expert", "rank"], ignore_index=True)
+
+
+def _enrichment(types: TypeCounts, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """log2 of a type's share over the base share, and its standard error: both (V, L, E).
+
+    Every type gets one token more, routed as the average token is; the error is that of a
+    binomial share by the delta method.
+    """
+    smoothed = types.counts + base
+    share = smoothed / (types.tokens + 1)[:, None, None]
+    safe = np.where(base > 0, base, 1)
+    ratio = np.log2(np.where(base > 0, share, 1) / safe)
+    error = np.sqrt(np.maximum(1 - share, 0) / np.where(base > 0, smoothed, 1)) / np.log(2)
+    return ratio, error
+
+
+def vocabulary_specialisation(
+    types: TypeCounts, generator: np.random.Generator, draws: int = 5
+) -> pd.DataFrame:
+    """How far token types keep to one expert, against the floor that chance alone gives.
+
+    Observed: mean over types (weighted by tokens) of the largest share of the type's choices on
+    one expert. Floor: the same when every type draws its choices from the layer's load
+    (multinomial), which is far above 1/E for rare types and uneven loads.
+
+    Returns:
+        One row per layer: `observed`, `floor`, `excess` = (observed − floor) / (1 − floor),
+        `types`, `tokens`.
+    """
+    kept = types.frequent()
+    rows = []
+    for position, layer in enumerate(types.layers):
+        counts = kept.counts[:, position]  # (V, E)
+        load = counts.sum(axis=0) / max(counts.sum(), 1)
+        sizes = counts.sum(axis=1)
+        floor = np.nan
+        if len(sizes):
+            drawn = [generator.multinomial(sizes, load) for _ in range(draws)]
+            floor = float(np.mean([_largest_share(x) for x in drawn]))
+        observed = _largest_share(counts)
+        rows.append(
+            {
+                "layer": layer,
+                "observed": observed,
+                "floor": floor,
+                "excess": (observed - floor) / (1 - floor) if floor < 1 else np.nan,
+                "types": len(sizes),
+                "tokens": int(kept.tokens.sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _largest_share(counts: np.ndarray) -> float:
+    """Token-weighted mean of max_e share over types: Σ_x max_e c_xe / Σ_x c_x."""
+    return float(counts.max(axis=1).sum() / counts.sum()) if counts.sum() else float("nan")

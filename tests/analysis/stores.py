@@ -1,0 +1,137 @@
+"""Writes small routing stores whose truth is known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inference.store import SAMPLE_FIELDS, STRATA, StoreFacts
+from inference.store_writer import StoreWriter
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What a planted store looks like.
+
+    Attributes:
+        topics: topic names.
+        documents_per_topic: documents of each topic.
+        layers: layer numbers.
+        experts: experts per layer.
+        effect: log-odds that topic t adds to expert t mod E, in every layer of `effect_layers`.
+        effect_layers: positions of the layers with the effect.
+        document_noise: standard deviation of each document's own log-odds per expert.
+        tokens: untouched tokens per document (Poisson mean).
+        masked: masked tokens per document.
+        mask_effect: log-odds that [MASK] tokens add to the last expert.
+        tokens_names: readable token types.
+    """
+
+    topics: tuple[str, ...] = ("arrays", "graphs", "plots", "stats")
+    documents_per_topic: int = 40
+    layers: tuple[int, ...] = (0, 2)
+    experts: int = 8
+    effect: float = 0.0
+    effect_layers: tuple[int, ...] = (1,)
+    document_noise: float = 0.3
+    tokens: int = 60
+    masked: int = 10
+    mask_effect: float = 0.0
+    token_names: tuple[str, ...] = (" the", " array", " graph", ",")
+
+
+def planted_counts(
+    plan: Planted, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draws topic ids (D), tokens (D), choices and masked choices (D, L, E), one per token."""
+    topics = np.repeat(np.arange(len(plan.topics)), plan.documents_per_topic)
+    shape = len(topics), len(plan.layers), plan.experts
+    logits = generator.normal(0, plan.document_noise, shape)
+    for position in plan.effect_layers:
+        logits[np.arange(len(topics)), position, topics % plan.experts] += plan.effect
+    masked_logits = logits.copy()
+    masked_logits[..., -1] += plan.mask_effect
+    tokens = generator.poisson(plan.tokens, len(topics)) + 1
+    counts = generator.multinomial(tokens[:, None], _softmax(logits))
+    masked = generator.multinomial(np.full((len(topics), 1), plan.masked), _softmax(masked_logits))
+    return topics, tokens, counts, masked
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def write_store(
+    folder: Path,
+    plan: Planted,
+    generator: np.random.Generator,
+    order: np.ndarray | None = None,
+) -> Path:
+    """Writes a store by the contract; `order` permutes its documents."""
+    topics, tokens, counts, masked = planted_counts(plan, generator)
+    documents, layers, experts = counts.shape
+    order = np.arange(documents) if order is None else order
+    facts = StoreFacts(
+        layers=list(plan.layers),
+        num_experts=experts,
+        top_k=1,
+        topics=list(plan.topics),
+        num_tokens=int(tokens.sum() + documents * plan.masked),
+        num_documents=documents,
+        types=list(range(len(plan.token_names))),
+        type_strings=[*plan.token_names, "other"],
+        token_classes=["word", "punctuation"],
+        type_classes=[0] * len(plan.token_names),
+        position_edges=[0, 16],
+        model="planted",
+        split="probe",
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with StoreWriter(folder, num_layers=layers, num_experts=experts, top_k=1) as writer:
+        writer.add_documents(
+            {
+                "document": np.arange(documents),
+                "id": [f"document-{number:05d}" for number in order],
+                "topic": [plan.topics[topics[number]] for number in order],
+                "topic_id": topics[order],
+                "date": [None] * documents,
+                "num_tokens": (tokens + plan.masked)[order],
+                "loss": np.full(documents, 4.0),
+                "num_labels": np.full(documents, plan.masked),
+                "num_untouched": tokens[order],
+                "num_masked": np.full(documents, plan.masked),
+            },
+            counts[order],
+            masked[order],
+        )
+        tables = _tables(facts, topics, counts, masked)
+        sample: dict[str, list[int]] = {field.name: [] for field in SAMPLE_FIELDS}
+        empty = np.zeros((0, layers, 1))
+        writer.finish(facts, tables, sample, empty.astype(np.int16), empty.astype(np.float32))
+    return folder
+
+
+def _tables(
+    facts: StoreFacts, topics: np.ndarray, counts: np.ndarray, masked: np.ndarray
+) -> dict[str, np.ndarray]:
+    shapes = facts.table_shapes()
+    floats = {"topic_stratum_weight", "stratum_entropy"}
+    tables = {
+        name: np.zeros(shape, np.float64 if name in floats else np.int64)
+        for name, shape in shapes.items()
+    }
+    for stratum, values in enumerate((counts, masked)):
+        np.add.at(tables["topic_stratum"][:, stratum], topics, values)
+    tables["topic_stratum_tokens"] = tables["topic_stratum"][:, :, 0].sum(axis=-1)
+    totals = tables["topic_stratum_tokens"].sum(axis=0)
+    tables["stratum_entropy"] = np.where(
+        totals[:, None] > 0, totals[:, None] * np.full(len(facts.layers), 0.9), 0.0
+    )
+    pooled = counts.sum(axis=0)  # (L, E)
+    rows = len(facts.types)
+    tables["type_expert"][:rows] = pooled // rows
+    tables["type_expert"][0, :, 0] += pooled[:, 0]  # the first type leans to expert 0
+    tables["type_tokens"] = tables["type_expert"][:, 0].sum(axis=-1)
+    assert tables["topic_stratum"].shape[1] == len(STRATA)
+    return tables

@@ -1,0 +1,118 @@
+"""E1, E7 and E12 against their definitions and planted structure."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.bootstrap import poisson_weights
+from analysis.load import (
+    coefficient_of_variation,
+    effective_experts,
+    expert_load,
+    gini,
+    layer_balance,
+    max_violation,
+    stratum_load,
+)
+from analysis.strata import masked_experts, router_entropy
+from analysis.vocabulary import TypeCounts, top_tokens, vocabulary_specialisation
+
+from .stores import Planted
+from .test_information import from_plan
+
+
+def test_balance_measures_have_their_stated_extremes() -> None:
+    even, one = np.ones(8), np.eye(8)[3]
+    assert max_violation(even) == coefficient_of_variation(even) == gini(even) == 0
+    assert effective_experts(even) == pytest.approx(8)
+    assert max_violation(one) == 7
+    assert gini(one) == pytest.approx(7 / 8)
+    assert effective_experts(one) == pytest.approx(1)
+    load = np.array([5.0, 1, 2, 0])
+    pairs = np.abs(load[:, None] - load).mean() / (2 * load.mean())
+    assert gini(load) == pytest.approx(pairs)
+
+
+def test_load_shares_sum_to_k_per_layer_and_intervals_hold_them() -> None:
+    data = from_plan(Planted(), 1)
+    weights = poisson_weights(data.ids, 200, 0)
+    frame = expert_load(data, weights)
+    assert frame.groupby("layer").share.sum().tolist() == pytest.approx([1, 1])
+    assert ((frame.low < frame.share) & (frame.share < frame.high)).all()
+    balance = layer_balance(data, weights).set_index("layer")
+    for layer, group in frame.groupby("layer"):
+        assert balance.max_violation[layer] == pytest.approx(group.share.max() * 8 - 1)
+
+
+def test_dead_experts_are_named_with_a_bound() -> None:
+    data = from_plan(Planted(), 1)
+    data.counts[:, 0, 5] = 0
+    frame = expert_load(data, poisson_weights(data.ids, 20, 0))
+    dead = frame[frame.dead]
+    assert dead[["layer", "expert"]].to_numpy().tolist() == [[0, 5]]
+    assert dead.use_bound.item() == pytest.approx(1 - 0.05 ** (1 / 160))
+    assert frame[~frame.dead].use_bound.isna().all()
+
+
+def test_strata_are_kept_apart() -> None:
+    table = np.zeros((2, 5, 1, 4), dtype=np.int64)
+    table[:, 0, 0] = [4, 3, 2, 1]
+    table[:, 1, 0, 3] = 5
+    tokens = table.sum(axis=(2, 3))
+    strata = ["untouched", "masked", "replaced", "kept", "special"]
+    frame = stratum_load(table, tokens, strata, [7])
+    assert set(frame.stratum) == {"untouched", "masked"}
+    masked = frame[frame.stratum == "masked"].set_index("expert").share
+    assert masked.tolist() == [0, 0, 0, 1]
+    sums = np.full((5, 1), np.nan)
+    sums[0] = tokens[:, 0].sum() * np.log(2)  # one bit per token
+    entropy = router_entropy(sums, tokens, strata, [7], 4)
+    assert entropy.to_dict("records") == [
+        {"stratum": "untouched", "layer": 7, "entropy": 1.0, "max_entropy": 2.0, "tokens": 20}
+    ]
+
+
+def test_a_mask_expert_is_found() -> None:
+    data = from_plan(Planted(mask_effect=3.0), 2)
+    frame = masked_experts(data, poisson_weights(data.ids, 100, 0))
+    best = frame.loc[frame.groupby("layer").log2_ratio.idxmax()]
+    assert best.expert.tolist() == [7, 7]
+    assert (best.low > 1).all()
+    unmasked = from_plan(Planted(masked=0), 2)
+    assert masked_experts(unmasked, poisson_weights(data.ids, 10, 0)).empty
+
+
+def planted_types(generator: np.random.Generator) -> TypeCounts:
+    tokens = np.array([400, 400, 5, 300])
+    shares = np.full((4, 1, 4), 0.25)
+    shares[1, 0] = [0.05, 0.85, 0.05, 0.05]
+    counts = generator.multinomial(tokens[:, None], shares)
+    counts[2, 0] = [0, 0, 0, 5]  # all on one expert, but too rare to count
+    return TypeCounts(["the", "loss", "rare", "of"], tokens, counts, [3], 1)
+
+
+def test_top_tokens_name_the_enriched_type_and_skip_rare_ones() -> None:
+    types = planted_types(np.random.default_rng(0))
+    frame = top_tokens(types, types.counts.sum(axis=0), 3)
+    first = frame[(frame.expert == 1) & (frame["rank"] == 1)].iloc[0]
+    assert (first.layer, first.token, first.tokens) == (3, "loss", 400)
+    assert first.low < first.log2_ratio < first.high
+    assert first.share == types.counts[1, 0, 1] / 400
+    assert "rare" not in set(frame.token)
+    assert (frame.low > 0).all()
+
+
+def test_vocabulary_specialisation_of_random_routing_is_its_floor() -> None:
+    generator = np.random.default_rng(0)
+    tokens = generator.integers(10, 40, 500)
+    random = generator.multinomial(tokens[:, None], np.full((500, 1, 8), 1 / 8))
+    strict = np.zeros_like(random)
+    strict[np.arange(500), 0, np.arange(500) % 8] = tokens
+    names = [str(number) for number in range(500)]
+    results: list[pd.Series] = [
+        vocabulary_specialisation(TypeCounts(names, tokens, counts, [0], 1), generator).iloc[0]
+        for counts in (random, strict)
+    ]
+    assert results[0].observed > 0.2  # far above 1/8 by chance alone
+    assert abs(results[0].excess) < 0.02
+    assert results[1].excess == pytest.approx(1)
