@@ -1,0 +1,240 @@
+"""Masking: which tokens a model must predict, and what it sees in their place.
+
+Every draw is a hash of (seed, epoch, example id, stream, position), so that a mask never depends
+on the batch, the worker or what was drawn before. A strategy only says how content tokens form
+units (tokens, words, spans of words); one rule then selects units.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from configs.schema_dataset import Masking, SpanMasking
+
+from .tokenizers import TokenizerFacts
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Keys = NDArray[np.uint64]
+
+GAMMA = np.uint64(0x9E3779B97F4A7C15)
+
+
+class MaskKind(IntEnum):
+    """What masking did to a position; also the stratum of the routing store."""
+
+    UNTOUCHED = 0
+    MASKED = 1
+    REPLACED = 2
+    KEPT = 3
+    SPECIAL = 4
+
+
+class Stream(IntEnum):
+    """Independent random sequences of one example."""
+
+    ORDER = 0
+    POINT = 1
+    TURN = 2
+    KIND = 3
+    REPLACEMENT = 4
+    SPAN = 5
+
+
+def _mix(state: Keys) -> Keys:
+    """Finaliser of SplitMix64 (Steele, Lea & Flood 2014): a bijection that scatters every bit."""
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def _step(keys: Keys, counters: NDArray[np.integer] | int) -> Keys:
+    """Output number `counters` of the SplitMix64 generators that start at `keys`."""
+    steps = np.atleast_1d(np.asarray(counters, np.int64)).astype(np.uint64) + np.uint64(1)
+    return _mix(keys + GAMMA * steps)
+
+
+def _unit_interval(bits: Keys) -> NDArray[np.float64]:
+    """Maps 64 random bits to [0, 1)."""
+    return np.multiply(bits >> np.uint64(11), 2.0**-53, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Content:
+    """The maskable tokens of B examples laid end to end (N tokens; special tokens are left out).
+
+    Attributes:
+        keys: (B,) state of each example's generator.
+        rows: (N,) example of each token, ascending.
+        positions: (N,) position of each token in its example.
+        word_starts: (N,) the token begins a word.
+        block_starts: (N,) the token before it is a special one, or of another example.
+    """
+
+    keys: Keys
+    rows: Ints
+    positions: Ints
+    word_starts: Bools
+    block_starts: Bools
+
+    def uniform(self, stream: Stream, at: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Draws from [0, 1) for the tokens numbered `at`, by their place in the example."""
+        keys = _step(self.keys, stream)[self.rows[at]]
+        return _unit_interval(_step(keys, self.positions[at]))
+
+
+Strategy = Callable[[Content, Masking], Bools]
+
+
+def token_units(content: Content, masking: Masking) -> Bools:
+    """Every token is a unit."""
+    return np.ones(len(content.rows), bool)
+
+
+def word_units(content: Content, masking: Masking) -> Bools:
+    """Every word is a unit."""
+    return content.word_starts
+
+
+def span_units(content: Content, masking: Masking) -> Bools:
+    """Cuts each example into runs of whole words; a run is a unit.
+
+    Run lengths are geometric, clipped at `max_words` (SpanBERT, arXiv 1907.10529); their mean
+    after clipping is `mean_words`, a little less where a text or a segment ends inside a run.
+    A geometric run ends after each word with one fixed probability, so the cuts are independent.
+    """
+    assert isinstance(masking, SpanMasking)
+    words = np.flatnonzero(content.word_starts)
+    cuts = content.uniform(Stream.SPAN, words) < cut_probability(masking)
+    cuts |= content.block_starts[words]
+    numbers = np.arange(len(words))
+    run_starts = np.maximum.accumulate(np.where(cuts, numbers, 0))
+    cuts |= (numbers - run_starts) % masking.max_words == 0
+    starts = np.zeros(len(content.rows), bool)
+    starts[words[cuts]] = True
+    return starts
+
+
+def cut_probability(masking: SpanMasking) -> float:
+    """Solves (1 - (1 - q)^m) / q = mean_words for q; m = max_words, left the clipped mean."""
+    longest, mean = masking.max_words, masking.mean_words
+    if mean >= longest:
+        return 0.0
+    if mean == 1:
+        return 1.0
+    return float(brentq(lambda q: (1 - (1 - q) ** longest) / q - mean, 1e-9, 1.0))
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "token": token_units,
+    "whole_word": word_units,
+    "span": span_units,
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B examples laid end to end (N tokens, special ones included, no padding).
+
+    Attributes:
+        input_ids: (N,) true tokens.
+        word_ids: (N,) word number inside the example; -1 for special tokens.
+        lengths: (B,) tokens of each example.
+        example_ids: (B,) unique in the split.
+        epochs: (B,) epoch in which each example is seen.
+    """
+
+    input_ids: NDArray[np.integer]
+    word_ids: NDArray[np.integer]
+    lengths: NDArray[np.integer]
+    example_ids: NDArray[np.integer]
+    epochs: NDArray[np.integer]
+
+    def content(self, seed: int) -> tuple[Content, Ints]:
+        """Leaves out special tokens; also returns the (n,) place of each remaining token."""
+        rows = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        offsets = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+        places = np.flatnonzero(self.word_ids >= 0)
+        rows, words = rows[places], self.word_ids[places]
+        first = np.ones(len(places), bool)
+        blocks, starts = first.copy(), first.copy()
+        blocks[1:] = (np.diff(places) != 1) | (np.diff(rows) != 0)
+        starts[1:] = blocks[1:] | (np.diff(words) != 0)
+        keys = _step(np.zeros(1, np.uint64), seed)
+        keys = _step(_step(keys, self.epochs), self.example_ids)
+        return Content(keys, rows, places - offsets[rows], starts, blocks), places
+
+
+def select_units(content: Content, starts: Bools, probability: float) -> tuple[Bools, Ints]:
+    """Selects units so that each has the same probability and the token count hardly varies.
+
+    The units of an example lie in random order on a circle as long as its n tokens; those whose
+    random inner point falls on an arc of length probability x n, laid at random, are selected.
+    An arc that meets no point selects one unit, so that every example with content has a label:
+    where probability x n < 1 the realised share is above `probability`.
+
+    Returns:
+        (U,) selected; (N,) unit of each token.
+    """
+    firsts = np.flatnonzero(starts)
+    unit_of_token = np.cumsum(starts) - 1
+    rows = content.rows[firsts]
+    sizes = np.bincount(unit_of_token, minlength=len(firsts))
+    draws = (content.uniform(Stream.ORDER, firsts) * 2.0**40).astype(np.int64)
+    order = np.argsort((rows << 40) | draws, kind="stable")  # rows stay together
+
+    row, size = rows[order], sizes[order]
+    row_starts = np.flatnonzero(np.diff(row, prepend=-1))
+    before = np.cumsum(size) - size
+    before -= np.repeat(before[row_starts], np.diff(row_starts, append=len(row)))
+    total = np.bincount(row, weights=size, minlength=len(content.keys))
+    turn = _unit_interval(_step(_step(content.keys, Stream.TURN), 0)) * total
+    points = before + content.uniform(Stream.POINT, firsts[order]) * size
+    chosen = (points - turn[row]) % total[row] < probability * total[row]
+
+    labelled = np.bincount(row, weights=chosen, minlength=len(content.keys)) > 0
+    chosen[row_starts[~labelled[row[row_starts]]]] = True
+    selected = np.empty(len(firsts), bool)
+    selected[order] = chosen
+    return selected, unit_of_token
+
+
+def mask_batch(
+    batch: Batch, masking: Masking, facts: TokenizerFacts, seed: int
+) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+    """Corrupts a batch.
+
+    What happens to a selected token is drawn per token, for spans per span (as in SpanBERT).
+    Replacements are uniform over the vocabulary without special tokens.
+
+    Returns:
+        (N,) corrupted tokens; (N,) `MaskKind`.
+    """
+    corrupted = batch.input_ids.astype(np.int32)
+    kinds = np.full(len(corrupted), MaskKind.SPECIAL, np.int8)
+    content, places = batch.content(seed)
+    if not len(places):
+        return corrupted, kinds
+    starts = STRATEGIES[masking.name](content, masking)
+    selected, unit_of_token = select_units(content, starts, masking.probability)
+    chosen = np.flatnonzero(selected[unit_of_token])
+    drawn_at = chosen
+    if masking.name == "span":
+        drawn_at = np.flatnonzero(starts)[unit_of_token[chosen]]
+    draw = content.uniform(Stream.KIND, drawn_at)
+
+    chosen_kinds = np.full(len(chosen), MaskKind.KEPT, np.int8)
+    chosen_kinds[draw < masking.mask_share + masking.random_share] = MaskKind.REPLACED
+    chosen_kinds[draw < masking.mask_share] = MaskKind.MASKED
+    kinds[places] = MaskKind.UNTOUCHED
+    kinds[places[chosen]] = chosen_kinds
+    corrupted[places[chosen[chosen_kinds == MaskKind.MASKED]]] = facts.mask_token_id
+    replaced = chosen[chosen_kinds == MaskKind.REPLACED]
+    draw = content.uniform(Stream.REPLACEMENT, replaced)
+    choices = facts.replacement_ids
+    corrupted[places[replaced]] = choices[(draw * len(choices)).astype(np.int64)]
+    return corrupted, kinds
