@@ -1,0 +1,166 @@
+"""Which documents are kept, decided in one pass over a stream, in source order."""
+
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+
+from configs.schema_corpus import Cleaning
+
+from .documents import Document
+from .near_duplicates import NearDuplicateIndex
+from .topics import TopicRules
+
+BATCH_DOCUMENTS = 512
+
+
+@dataclass
+class Kept:
+    """What stays in memory of every kept document, by its row number; texts do not.
+
+    Attributes:
+        topic: index into `topic_names`.
+        group: 64-bit hash of the origin.
+        source: index into `source_names`.
+        characters, words: lengths.
+    """
+
+    topic_names: dict[str, int] = field(default_factory=dict)
+    source_names: dict[str, int] = field(default_factory=dict)
+    topic: array = field(default_factory=lambda: array("i"))
+    group: array = field(default_factory=lambda: array("Q"))
+    source: array = field(default_factory=lambda: array("i"))
+    characters: array = field(default_factory=lambda: array("I"))
+    words: array = field(default_factory=lambda: array("I"))
+
+    def add(self, document: Document, num_words: int) -> None:
+        """Records a document under the next row number."""
+        topics, sources = self.topic_names, self.source_names
+        self.topic.append(topics.setdefault(document.topic or "", len(topics)))
+        self.source.append(sources.setdefault(document.source, len(sources)))
+        self.group.append(hash_text(document.group))
+        self.characters.append(len(document.text))
+        self.words.append(num_words)
+
+    def __len__(self) -> int:
+        return len(self.topic)
+
+
+@dataclass
+class Duplicate:
+    """A repeat that was found: of which kept row, in which topic, and its own row if kept."""
+
+    original: int
+    topic: str | None
+    row: int | None
+
+
+@dataclass
+class Tally:
+    """What happened to the documents that were read."""
+
+    num_read: int = 0
+    num_cut: int = 0
+    longest_too_short: int = 0
+    removed: Counter[str] = field(default_factory=Counter)
+    exact: list[Duplicate] = field(default_factory=list)
+    near: list[Duplicate] = field(default_factory=list)
+
+
+class Cleaner:
+    """Filters documents by topic rules, length and repetition; of repeats the first stays.
+
+    Repeats are searched for, for the audit, also where the config keeps them.
+    """
+
+    def __init__(self, config: Cleaning, rules: TopicRules, generator: np.random.Generator) -> None:
+        self._config = config
+        self._rules = rules
+        self._index = NearDuplicateIndex(config.near_threshold, generator)
+        self._rows_by_text: dict[bytes, int] = {}
+        self.kept = Kept()
+        self.tally = Tally()
+
+    def clean(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yields the documents to keep; their order is their row number."""
+        stream = self._long_enough(documents)
+        while batch := list(islice(stream, BATCH_DOCUMENTS)):
+            signatures, keys, num_words = self._index.sign([d.text for d in batch])
+            for number, document in enumerate(batch):
+                if not self._rules.has_room(document.topic):
+                    self.tally.removed["over_topic_cap"] += 1
+                elif not self._is_repeat(document, signatures[number], keys[number]):
+                    self._rules.count(document.topic)
+                    self.kept.add(document, int(num_words[number]))
+                    yield document
+
+    def _long_enough(self, documents: Iterable[Document]) -> Iterator[Document]:
+        removed = self.tally.removed
+        for document in documents:
+            self.tally.num_read += 1
+            topic = self._rules.rename(document.topic)
+            if topic is None and not self._rules.unlabelled_allowed:
+                removed["no_topic"] += 1
+                continue
+            if not self._rules.included(topic):
+                removed["topic_not_included"] += 1
+                continue
+            text = clean_text(document.text)
+            if len(text) < self._config.min_chars:
+                removed["too_short"] += 1
+                self.tally.longest_too_short = max(self.tally.longest_too_short, len(text))
+                continue
+            if len(text) > self._config.max_chars:
+                text = cut_at_space(text, self._config.max_chars)
+                self.tally.num_cut += 1
+            yield replace(document, text=text, topic=topic)
+
+    def _is_repeat(self, document: Document, signature: np.ndarray, keys: list[int]) -> bool:
+        """Says whether to drop a document as a repeat; notes it either way."""
+        row, config = len(self.kept), self._config
+        digest = hashlib.blake2b(document.text.encode(), digest_size=16).digest()
+        original = self._rows_by_text.setdefault(digest, row)
+        if original != row:
+            drop = config.exact_duplicates or config.near_duplicates
+            self.tally.exact.append(Duplicate(original, document.topic, None if drop else row))
+            self.tally.removed["exact_duplicate"] += drop
+            return drop
+        near = self._index.find(signature, keys)
+        if near is None:
+            self._index.add(signature, keys, row)
+            return False
+        drop = config.near_duplicates
+        self.tally.near.append(Duplicate(near, document.topic, None if drop else row))
+        self.tally.removed["near_duplicate"] += drop
+        if drop:
+            del self._rows_by_text[digest]  # only kept rows may be originals
+        return drop
+
+
+def clean_text(text: str) -> str:
+    """Makes a text valid UTF-8 without NUL, stripped; every other character is data and stays.
+
+    Surrogate pairs are joined; a lone surrogate becomes U+FFFD.
+    """
+    text = text.replace("\0", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.strip()
+
+
+def cut_at_space(text: str, limit: int) -> str:
+    """Cuts to at most `limit` characters after a whole word, inside a word only if it is alone."""
+    head = text[: limit + 1]
+    space = max(head.rfind(" "), head.rfind("\n"))
+    return (head[:space] if space > 0 else head[:limit]).rstrip()
+
+
+def hash_text(text: str) -> int:
+    """Hashes a name to 64 bits, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
