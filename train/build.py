@@ -1,0 +1,72 @@
+"""From the run's config to a model that fits the dataset."""
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import PreTrainedTokenizerFast
+
+from configs.errors import UserError
+from configs.manifest import Manifest
+from configs.schema import Config
+from data_processors.tokenizers import tokenizer_hash
+from model import MoescopeConfig, MoescopeExperts, MoescopeForMaskedLM
+
+
+def build_model(config: Config, dataset: Manifest) -> MoescopeForMaskedLM:
+    """Initialises a model from torch's global generator; its vocabulary is the dataset's.
+
+    Raises:
+        UserError: settings that the architecture refuses.
+    """
+    router = config.router.model_dump()
+    try:
+        architecture = MoescopeConfig(
+            **config.model.model_dump(),
+            vocab_size=dataset.counts["vocab_size"],
+            num_experts_per_tok=router.pop("top_k"),
+            router=router,
+            pad_token_id=dataset.counts["pad_token_id"],
+        )
+    except (ValueError, StrictDataclassError) as error:
+        raise UserError(f"model: {_innermost(error)}") from error
+    return MoescopeForMaskedLM(architecture)
+
+
+def check_dataset(config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Refuses a dataset that the tokenizer beside it or the model cannot serve.
+
+    Raises:
+        UserError: the tokenizer is not the dataset's, or its examples are too long for the model.
+    """
+    folder, counts = config.paths.dataset, dataset.counts
+    found = tokenizer_hash(tokenizer)
+    if found != counts["tokenizer_hash"]:
+        raise UserError(
+            f"{folder}/tokenizer: its hash {found} is not the {counts['tokenizer_hash']} that the "
+            "dataset was made with; rerun `moescope mask` with force=true"
+        )
+    if counts["sequence_length"] > config.model.max_position_embeddings:
+        raise UserError(
+            f"model.max_position_embeddings={config.model.max_position_embeddings} is below the "
+            f"dataset's sequence length of {counts['sequence_length']} ({folder})"
+        )
+
+
+def parameter_counts(model: MoescopeForMaskedLM) -> tuple[int, int]:
+    """Number of parameters, and of those that one token meets (k of E experts)."""
+    total = sum(parameter.numel() for parameter in model.parameters())
+    experts = sum(
+        parameter.numel()
+        for module in model.modules()
+        if isinstance(module, MoescopeExperts)
+        for parameter in module.parameters()
+    )
+    if not experts:
+        return total, total
+    idle = model.config.num_experts - model.config.num_experts_per_tok
+    return total, total - experts * idle // model.config.num_experts
+
+
+def _innermost(error: BaseException) -> str:
+    """The message of the check that failed, without the wrapper's."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[-1].strip()

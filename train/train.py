@@ -1,0 +1,258 @@
+"""The train stage: a masked dataset in, a model with its tokenizer and metrics out."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from transformers import (
+    AutoTokenizer,
+    EarlyStoppingCallback,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from configs.cli import main
+from configs.errors import UserError
+from configs.manifest import Manifest, digest
+from configs.progress import console
+from configs.schema import Config
+from configs.schema_dataset import Masking
+from configs.stage import Stage, StageRun
+from data_processors.collate import MaskingCollator
+from data_processors.examples import ExampleDataset
+from data_processors.tokenizers import tokenizer_facts
+from model import MoescopeForMaskedLM
+
+from .aim_tracking import aim_run
+from .build import build_model, check_dataset, parameter_counts
+from .callbacks import ConsoleProgress, MetricsFile, MetricWindows, RouterState
+from .checkpoints import CheckpointFolder, Owner, step_of
+from .trainer import MoescopeTrainer, Progress, Topics
+from .unigram import unigram_entropy
+
+
+def run(stage: StageRun) -> Mapping[str, Any]:
+    """Trains, or goes on from the last checkpoint of the same config and dataset."""
+    config, dataset = stage.config, stage.inputs["mask"]
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
+        config.paths.dataset / "tokenizer"
+    )  # type: ignore[assignment]
+    check_dataset(config, dataset, tokenizer)
+    splits = open_splits(config.paths.dataset)
+    checkpoints = CheckpointFolder(config.paths.checkpoints)
+    owner, resume_from = checkpoints.open(owner_of(config, dataset), fresh=config.force)
+    disable_progress_bar()  # transformers' own, one per file written
+    set_seed(config.seed)
+    model = build_model(config, dataset)
+    with aim_run(config, owner.aim_run) as aim, ConsoleProgress() as progress:
+        callbacks: list[TrainerCallback] = [MetricsFile(checkpoints.metrics), progress]
+        if aim is not None:
+            callbacks.append(aim)
+            owner = owner.model_copy(update={"aim_run": aim.run_hash})
+            checkpoints.write_owner(owner)
+        trainer = MoescopeTrainer(
+            settings=config.train,
+            coefficients={k: v for k, v in config.balance.model_dump().items() if v > 0},
+            topics=Topics(dataset.counts["topics"], splits.validation.document_topics),
+            eval_rows=evaluation_rows(config, len(splits.validation)),
+            progress=done_before(checkpoints, resume_from),
+            model=model,
+            args=training_arguments(config),
+            data_collator=collator(config, dataset, tokenizer),
+            train_dataset=splits.train,
+            eval_dataset=splits.validation,
+            callbacks=[MetricWindows(), RouterState(), *callbacks, *early_stopping(config)],
+        )
+        fit(trainer, checkpoints, owner, resume_from)
+        counts = results(trainer, dataset, tokenizer)
+        if aim is not None:
+            aim.set("results", counts)
+    save(model, tokenizer, stage.output_dir)
+    publish(checkpoints.metrics, config.paths.metrics)
+    report(counts)
+    return counts
+
+
+class Splits(NamedTuple):
+    """The examples to learn from and those to judge by."""
+
+    train: ExampleDataset
+    validation: ExampleDataset
+
+
+def open_splits(folder: Path) -> Splits:
+    """Opens the training and validation examples.
+
+    Raises:
+        UserError: one of them has none.
+    """
+    splits = Splits(ExampleDataset(folder, "train"), ExampleDataset(folder, "validation"))
+    for split in splits:
+        if not len(split):
+            raise UserError(f"{folder / split.split}: has no examples; give the corpus more text")
+    return splits
+
+
+def owner_of(config: Config, dataset: Manifest) -> Owner:
+    """Says whose checkpoints these are: what decides the weights, nothing else."""
+    sections = config.model_dump(
+        mode="json", include={"model", "router", "balance", "train", "seed"}
+    )
+    sections["train"].pop("num_workers")
+    return Owner(config_hash=digest(sections), dataset_fingerprint=dataset.fingerprint)
+
+
+def evaluation_rows(config: Config, num_examples: int) -> np.ndarray | None:
+    """Draws the examples that evaluations during training score; None = all."""
+    wanted = config.train.eval_examples
+    if wanted is None or wanted >= num_examples:
+        return None
+    return np.sort(np.random.default_rng(config.seed).permutation(num_examples)[:wanted])
+
+
+def done_before(checkpoints: CheckpointFolder, resume_from: Path | None) -> Progress:
+    """Reads what earlier processes of this run did up to the checkpoint."""
+    records = checkpoints.records() if resume_from else []
+    if not records:
+        return Progress()
+    return Progress(tokens=records[-1]["tokens"], elapsed_s=records[-1]["elapsed_s"])
+
+
+def collator(
+    config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast
+) -> MaskingCollator:
+    """Builds the collator with the masking that the dataset was made with."""
+    masking = TypeAdapter(Masking).validate_python(dataset.config["masking"])
+    return MaskingCollator(tokenizer_facts(tokenizer), masking, config.seed)
+
+
+def early_stopping(config: Config) -> list[TrainerCallback]:
+    """Stops after `train.early_stopping` evaluations without a lower validation loss."""
+    patience = config.train.early_stopping
+    return [] if patience is None else [EarlyStoppingCallback(patience)]
+
+
+def training_arguments(config: Config) -> TrainingArguments:
+    """Translates the `train` section into transformers' arguments."""
+    settings = config.train
+    on_cuda = torch.cuda.is_available()
+    bf16 = settings.precision == "bf16" or (
+        settings.precision == "auto" and on_cuda and torch.cuda.is_bf16_supported()
+    )
+    return TrainingArguments(
+        output_dir=str(config.paths.checkpoints),
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=2 * settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps or -1,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        adam_beta2=settings.adam_beta2,
+        max_grad_norm=settings.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=bf16,
+        torch_compile=settings.compile,
+        logging_steps=settings.log_every,
+        logging_nan_inf_filter=False,  # it reads the loss back at every step
+        eval_strategy="steps",
+        eval_steps=settings.eval_every,
+        save_strategy="steps",
+        save_steps=settings.eval_every,
+        save_total_limit=1,  # and the best
+        load_best_model_at_end=True,
+        metric_for_best_model="loss",
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,
+        dataloader_num_workers=settings.num_workers,
+        dataloader_pin_memory=on_cuda,
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        seed=config.seed,
+    )
+
+
+def fit(
+    trainer: MoescopeTrainer, checkpoints: CheckpointFolder, owner: Owner, resume_from: Path | None
+) -> None:
+    """Trains to the end and leaves the best weights in the model."""
+    if resume_from is not None and owner.finished:
+        trainer.restore(resume_from)
+        return
+    if resume_from is not None:
+        console.print(f"train: going on from step {step_of(resume_from):,} ({resume_from})")
+    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
+    checkpoints.write_owner(owner.model_copy(update={"finished": True}))
+
+
+def results(
+    trainer: MoescopeTrainer, dataset: Manifest, tokenizer: PreTrainedTokenizerFast
+) -> dict[str, Any]:
+    """Scores the whole validation split and gathers what the manifest counts."""
+    figures = trainer.score(trainer.eval_dataset)
+    parameters, active_parameters = parameter_counts(trainer.model)
+    baseline = unigram_entropy(
+        trainer.eval_dataset.folder, dataset.counts["vocab_size"], tokenizer.all_special_ids
+    )
+    return {
+        "parameters": parameters,
+        "active_parameters": active_parameters,
+        "train_tokens": trainer.tokens,
+        "steps": trainer.state.global_step,
+        "validation_loss": figures["loss"],
+        "validation_accuracy": figures["accuracy"],
+        "unigram_entropy": baseline,
+        "best_step": trainer.state.best_global_step or trainer.state.global_step,
+        "tokenizer_hash": dataset.counts["tokenizer_hash"],
+    }
+
+
+def report(counts: Mapping[str, Any]) -> None:
+    """Says how good the model is, against guessing by frequency."""
+    loss, baseline = counts["validation_loss"], counts["unigram_entropy"]
+    console.print(
+        f"train: validation loss {loss:.3f} nats per masked token, {baseline - loss:.3f} below the "
+        f"unigram entropy of {baseline:.3f} (model of step {counts['best_step']:,})",
+        soft_wrap=True,
+    )
+
+
+def save(model: MoescopeForMaskedLM, tokenizer: Any, folder: Path) -> None:
+    """Writes a checkpoint that loads here by its Auto class and elsewhere by its own code."""
+    model.config.register_for_auto_class()
+    model.register_for_auto_class("AutoModelForMaskedLM")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Replaces the finished run's metrics in one step."""
+    partial = target.with_name(f".{target.name}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, partial)
+    os.replace(partial, target)
+
+
+STAGE = Stage(
+    name="train",
+    summary="trains the MoE encoder on the masked dataset",
+    output="model",
+    inputs={"mask": "dataset"},
+    sections=("model", "router", "balance", "train", "tracking"),
+    run=run,
+    next_stage="route",
+)
+
+if __name__ == "__main__":
+    sys.exit(main([STAGE], sys.argv[1:], "moescope train"))

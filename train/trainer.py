@@ -1,0 +1,327 @@
+"""The Trainer: balance losses scaled rightly, metrics without host reads, evaluation by token."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Dataset
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+
+from configs.errors import UserError
+from configs.schema_train import Train
+from data_processors.batching import ExampleSampler
+from data_processors.collate import MaskingCollator
+from data_processors.examples import ExampleDataset
+from model import MoescopeForMaskedLM, balance_losses
+
+from .metrics import (
+    MetricSums,
+    correct_sum,
+    language_sums,
+    routing_sums,
+    summarise_language,
+    summarise_layers,
+    summarise_topics,
+)
+
+NOT_FOR_THE_MODEL = ("document_ids", "mask_kind")
+
+
+class Topics(NamedTuple):
+    """Which topic each validation document has."""
+
+    names: Sequence[str]
+    of_document: NDArray[np.integer]
+    """(D,) topic id by document row."""
+
+
+class Progress(NamedTuple):
+    """What a resumed run had already done."""
+
+    tokens: int = 0
+    elapsed_s: float = 0.0
+
+
+def learning_rate_factor(step: int, total: int, settings: Train) -> float:
+    """Share of the peak learning rate at a step: linear warm-up, then decay to the floor."""
+    warmup = math.ceil(settings.warmup * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    if settings.schedule == "constant":
+        return 1.0
+    done = min((step - warmup) / max(total - warmup, 1), 1.0)
+    decay = 1 - done if settings.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return settings.floor + (1 - settings.floor) * decay
+
+
+class MoescopeTrainer(Trainer):
+    """Trains on language-model loss plus balance losses.
+
+    The language-model loss of an optimizer step is the mean over its labelled tokens, and each
+    balance loss the mean over its real tokens: a micro-batch weighs by its share of them, so
+    that gradient accumulation changes neither. Metric records (docs/contracts.md) go to the
+    callbacks' `on_log`.
+
+    Args:
+        settings: the `train` section.
+        coefficients: balance loss name → coefficient, those above zero.
+        topics: topics of the evaluation split's documents.
+        eval_rows: which evaluation examples to score during training; None = all.
+        progress: what earlier processes did, when resuming.
+    """
+
+    model: MoescopeForMaskedLM
+    train_dataset: ExampleDataset
+    eval_dataset: ExampleDataset
+    data_collator: MaskingCollator
+    optimizer: torch.optim.Optimizer
+    args: TrainingArguments
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        *,
+        settings: Train,
+        coefficients: Mapping[str, float],
+        topics: Topics,
+        eval_rows: np.ndarray | None = None,
+        progress: Progress | None = None,
+        **trainer: Any,
+    ) -> None:
+        super().__init__(**trainer)
+        self.remove_callback(PrinterCallback)
+        architecture = self.model.config
+        self.settings = settings
+        self.coefficients = dict(coefficients) if architecture.num_experts else {}
+        self.topics = topics
+        self._topic_of_document = torch.from_numpy(topics.of_document).to(self.args.device).long()
+        self._eval_rows = eval_rows
+        self.layer_numbers = [
+            i for i in range(architecture.num_hidden_layers) if architecture.is_moe_layer(i)
+        ]
+        self._sums = MetricSums()
+        self._progress = progress or Progress()
+        self._tokens = self._progress.tokens
+        self._train_started = self._window_started = time.monotonic()
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LambdaLR:
+        self.lr_scheduler = LambdaLR(
+            optimizer or self.optimizer,
+            lambda step: learning_rate_factor(step, num_training_steps, self.settings),
+        )
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ExampleSampler:
+        return ExampleSampler(
+            self.train_dataset,
+            self.settings.batch_size,
+            seed=self.args.seed,
+            by_length=self.settings.group_by_length,
+        )
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not tracked: the base class walks all parameters at every step for it."""
+        return 0
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Writes weights and config alone; the base class adds a pickle of its arguments."""
+        self.model.save_pretrained(str(output_dir), state_dict=state_dict)
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens trained on, in this process and those it resumed."""
+        return self._tokens
+
+    def restore(self, checkpoint: Path) -> None:
+        """Takes over the state of a run that had finished training, and its best weights."""
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        if self.state.best_model_checkpoint is None:
+            self.state.best_model_checkpoint = str(checkpoint)
+        self._load_best_model()
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, Tensor | int | None]:
+        batches, num_labels = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._step_tokens = sum(batch["attention_mask"].sum() for batch in batches)
+        return batches, num_labels
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list, device: torch.device
+    ) -> Tensor | int | None:
+        """Labelled tokens of one optimizer step over all processes; known without a device read."""
+        count = sum(len(batch["label_positions"]) for batch in batch_samples)
+        if self.args.world_size > 1:
+            return self.accelerator.reduce(torch.tensor(count, device=device)).clamp(min=1)
+        return max(count, 1)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        arguments = {k: v for k, v in inputs.items() if k not in NOT_FOR_THE_MODEL}
+        arguments["output_routing"] = bool(self.layer_numbers)
+        loss, outputs = super().compute_loss(model, arguments, True, num_items_in_batch)
+        mask = inputs["attention_mask"]
+        # losses and sums in float32 whatever the autocast
+        with torch.autocast(mask.device.type, enabled=False):
+            balance = balance_losses(outputs.routing or (), mask, list(self.coefficients))
+            share = mask.sum() / self._step_tokens
+            for name, coefficient in self.coefficients.items():
+                loss = loss + share * coefficient * balance[name]
+            self._observe(inputs, outputs, balance, num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
+    @torch.no_grad()
+    def _observe(
+        self,
+        inputs: Mapping[str, Tensor],
+        outputs: Any,
+        balance: Mapping[str, Tensor],
+        num_labels: Tensor | int | None,
+    ) -> None:
+        """Adds a training batch to the window's sums."""
+        mask, positions = inputs["attention_mask"], inputs["label_positions"]
+        targets = inputs["labels"].flatten()[positions]
+        scale = 1 if num_labels is None else num_labels
+        tokens = mask.sum()
+        self._sums.add(
+            {
+                "loss": outputs.loss * scale,
+                "labels": positions.new_full((), len(positions)),
+                "correct": correct_sum(outputs.logits, targets),
+                "tokens": tokens,
+                **{f"balance/{name}": value * tokens for name, value in balance.items()},
+                **routing_sums(outputs.routing or (), mask),
+            }
+        )
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+        if self._sums.is_empty:  # just logged: what came after the log is not training time
+            self._window_started = time.monotonic()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Turns the base class's window into a record; its other logs carry nothing of ours."""
+        if "learning_rate" not in logs:
+            return
+        sums = self._host_sums(self._sums)
+        now = time.monotonic()
+        self._tokens += int(sums["tokens"])
+        language = summarise_language(sums)
+        if not math.isfinite(language["loss"]):
+            raise UserError(
+                f"train: the loss is {language['loss']} at step {self.state.global_step}; lower "
+                f"train.learning_rate={self.settings.learning_rate:g} or raise train.warmup"
+            )
+        self._emit(
+            "train",
+            {
+                **language,
+                "balance": self._balance(sums),
+                "learning_rate": logs["learning_rate"],
+                "tokens_per_s": sums["tokens"] / max(now - self._window_started, 1e-9),
+                "grad_norm": logs.get("grad_norm"),
+                "layers": summarise_layers(sums, self.layer_numbers),
+            },
+        )
+
+    def _balance(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
+        return {name: float(sums[f"balance/{name}"] / sums["tokens"]) for name in self.coefficients}
+
+    def _host_sums(self, sums: MetricSums) -> dict[str, np.ndarray]:
+        return sums.to_host(self.accelerator.reduce if self.args.world_size > 1 else None)
+
+    def _emit(self, split: str, figures: Mapping[str, Any]) -> None:
+        elapsed = self._progress.elapsed_s + time.monotonic() - self._train_started
+        record = {
+            "split": split,
+            "step": self.state.global_step,
+            "epoch": self.state.epoch,
+            "tokens": self._tokens,
+            "elapsed_s": round(elapsed, 3),
+            **figures,
+        }
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, record)
+
+    # -- evaluation -------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Scores the rows chosen for training-time evaluation and emits a validation record."""
+        figures = self.score(eval_dataset or self.eval_dataset, self._eval_rows)
+        self._emit("validation", figures)
+        metrics = {f"{metric_key_prefix}_loss": figures["loss"]}
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    @torch.no_grad()
+    def score(self, dataset: Any, rows: np.ndarray | None = None) -> dict[str, Any]:
+        """Evaluates examples under their fixed masks; every mean is over tokens, not batches.
+
+        Args:
+            dataset: the split, with fixed masks.
+            rows: which examples; None = all.
+        """
+        self.model.eval()
+        sums = MetricSums()
+        for batch in self._eval_batches(dataset, rows):
+            sums.add(self._score_batch(self._prepare_inputs(batch)))
+        host = self._host_sums(sums)
+        return {
+            **summarise_language(host),
+            "balance": self._balance(host),
+            "layers": summarise_layers(host, self.layer_numbers),
+            "topics": summarise_topics(host, self.topics.names),
+        }
+
+    def _eval_batches(self, dataset: Any, rows: np.ndarray | None) -> DataLoader:
+        """Batches of examples sorted by length, this process's share of them."""
+        rows = np.arange(len(dataset)) if rows is None else rows
+        ordered = rows[np.argsort(-dataset.lengths[rows], kind="stable")]
+        size = self.args.per_device_eval_batch_size
+        batches = [ordered[i : i + size].tolist() for i in range(0, len(ordered), size)]
+        own = batches[self.args.process_index :: self.args.world_size]
+        return DataLoader(
+            dataset,
+            batch_sampler=own,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def _score_batch(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        mask, positions = inputs["attention_mask"], inputs["label_positions"]
+        arguments = {k: v for k, v in inputs.items() if k not in (*NOT_FOR_THE_MODEL, "labels")}
+        outputs = self.model(**arguments, output_routing=bool(self.layer_numbers))
+        targets = inputs["labels"].flatten()[positions]
+        topics = self._topic_of_document[inputs["document_ids"].flatten()[positions]]
+        tokens = mask.sum()
+        balance = balance_losses(outputs.routing or (), mask, list(self.coefficients))
+        return {
+            **language_sums(outputs.logits, targets, topics, len(self.topics.names)),
+            **routing_sums(outputs.routing or (), mask),
+            **{f"balance/{name}": value * tokens for name, value in balance.items()},
+            "tokens": tokens,
+        }
