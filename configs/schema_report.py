@@ -28,4 +28,5 @@ class Report(Section):
     permutations: int = Field(ge=19, description="document permutations behind every p-value")
     bootstrap: int = Field(ge=0, description="document bootstrap draws behind every interval")
     alpha: float = Field(gt=0, lt=0.5, description="family-wise error rate of the marks")
+    top_tokens: int = Field(ge=1, le=200, description="tokens listed per expert, at most")
     formats: list[Literal["html", "csv"]] = Field(description="what is written beside summary.json")

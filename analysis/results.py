@@ -1,0 +1,108 @@
+"""Every number of a report, from a routing store to frames."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from configs.schema_report import Report
+from inference.store import RoutingStore
+
+from .bootstrap import poisson_weights
+from .documents import document_counts
+from .information import topic_information, topic_null
+from .load import expert_load, layer_balance, stratum_load
+from .permutations import permuted_topics
+from .strata import masked_experts, router_entropy
+from .topics import topic_expert_cells
+from .vocabulary import TypeCounts, top_tokens, vocabulary_specialisation
+
+
+@dataclass(frozen=True)
+class RoutingResults:
+    """What the routing store says; each frame's columns are told where it is made.
+
+    Attributes:
+        topics: names, in the order of the store.
+        layers: layer numbers in the model.
+        num_experts: experts per layer.
+        top_k: experts chosen per token.
+        alpha: family-wise error rate of the marks.
+        permutations: document permutations behind the p-values.
+        load: `load.expert_load`.
+        balance: `load.layer_balance`.
+        strata: `load.stratum_load`.
+        information: `information.topic_information`.
+        cells: `topics.topic_expert_cells`.
+        masked: `strata.masked_experts`.
+        entropy: `strata.router_entropy`.
+        tokens: `vocabulary.top_tokens`.
+        vocabulary: `vocabulary.vocabulary_specialisation`.
+    """
+
+    topics: tuple[str, ...]
+    layers: tuple[int, ...]
+    num_experts: int
+    top_k: int
+    alpha: float
+    permutations: int
+    load: pd.DataFrame
+    balance: pd.DataFrame
+    strata: pd.DataFrame
+    information: pd.DataFrame
+    cells: pd.DataFrame
+    masked: pd.DataFrame
+    entropy: pd.DataFrame
+    tokens: pd.DataFrame
+    vocabulary: pd.DataFrame
+
+
+def analyse_routing(store: RoutingStore, settings: Report, seed: int) -> RoutingResults:
+    """Computes every quantity of the report; the same store, settings and seed give the same.
+
+    Raises:
+        UserError: the store holds nothing to analyse.
+    """
+    data = document_counts(store)
+    generator = np.random.default_rng(seed)
+    permuted = permuted_topics(generator, data.topic_ids, settings.permutations)
+    weights = poisson_weights(data.ids, settings.bootstrap, seed)
+    null = topic_null(data, permuted)
+    types = type_counts(store)
+    tables, strata = store.tables, store.facts.strata
+    return RoutingResults(
+        topics=data.topics,
+        layers=data.layers,
+        num_experts=data.num_experts,
+        top_k=data.top_k,
+        alpha=settings.alpha,
+        permutations=settings.permutations,
+        load=expert_load(data, weights),
+        balance=layer_balance(data, weights),
+        strata=stratum_load(
+            tables["topic_stratum"], tables["topic_stratum_tokens"], strata, data.layers
+        ),
+        information=topic_information(data, null, weights),
+        cells=topic_expert_cells(data, weights, null.largest_cell),
+        masked=masked_experts(data, weights),
+        entropy=router_entropy(
+            tables["stratum_entropy"],
+            tables["topic_stratum_tokens"],
+            strata,
+            data.layers,
+            data.num_experts,
+        ),
+        tokens=top_tokens(types, tables["type_expert"].sum(axis=0), settings.top_tokens),
+        vocabulary=vocabulary_specialisation(types, generator),
+    )
+
+
+def type_counts(store: RoutingStore) -> TypeCounts:
+    """Takes the token types with a row of their own out of a store (not the last row, "other")."""
+    return TypeCounts(
+        names=store.facts.type_strings[:-1],
+        tokens=store.tables["type_tokens"][:-1],
+        counts=store.tables["type_expert"][:-1],
+        layers=store.layers,
+        top_k=store.top_k,
+    )

@@ -1,0 +1,81 @@
+"""The verdict: sentences that answer first, each with its layer, n, unit and baseline."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .permutations import MIN_DOCUMENTS_FOR_P, MIN_DOCUMENTS_FOR_TRUST
+from .results import RoutingResults
+from .sentence import Sentence, capital
+from .text import number, visible
+from .verdict_form import load_sentences, masked_sentences, vocabulary_sentences
+from .verdict_topics import cell_sentences, topic_sentences
+
+LEARNED_LITTLE = 0.3  # nats below the unigram entropy
+LONGEST_WARNING = 400
+
+
+@dataclass(frozen=True)
+class ModelQuality:
+    """Validation loss and unigram entropy, nats per masked token; tokens seen in training."""
+
+    validation_loss: float
+    unigram_entropy: float
+    train_tokens: int
+
+
+def write_verdict(
+    results: RoutingResults, quality: ModelQuality | None, audit_warnings: Sequence[str]
+) -> list[Sentence]:
+    """Writes all sentences, the question of topic first.
+
+    Args:
+        results: what the routing store says.
+        quality: how well the model predicts; None where it is not known.
+        audit_warnings: what the corpus audit warns of, in words.
+    """
+    return [
+        *topic_sentences(results),
+        *cell_sentences(results),
+        *vocabulary_sentences(results),
+        *masked_sentences(results),
+        *load_sentences(results),
+        *(model_sentences(quality) if quality else ()),
+        *corpus_sentences(results, audit_warnings),
+    ]
+
+
+def model_sentences(quality: ModelQuality) -> Iterator[Sentence]:
+    """What the model has learned, without which its routing means little."""
+    gain = quality.unigram_entropy - quality.validation_loss
+    little = gain < LEARNED_LITTLE
+    claim = f"The model predicts masked tokens {number(gain, 3)} nats better than frequency does."
+    if little:
+        claim = (
+            "The model has learned little more than token frequencies: do not read its routing "
+            "as that of a trained model."
+        )
+    yield Sentence(
+        "model",
+        "warning" if little else "fact",
+        claim,
+        f"Validation loss {number(quality.validation_loss, 4)} nats per masked token after "
+        f"{quality.train_tokens:,} training tokens; baseline: {number(quality.unigram_entropy, 4)} "
+        "nats from token frequencies, same positions.",
+    )
+
+
+def corpus_sentences(results: RoutingResults, warnings: Sequence[str]) -> Iterator[Sentence]:
+    """What limits the answer on the side of the data."""
+    fewest = int(results.information["fewest_documents"].iloc[0])
+    if MIN_DOCUMENTS_FOR_P <= fewest < MIN_DOCUMENTS_FOR_TRUST:
+        yield Sentence(
+            "corpus",
+            "warning",
+            f"Few documents: the smallest topic has {fewest}; below {MIN_DOCUMENTS_FOR_TRUST} "
+            "estimates are rough.",
+            "Raise corpus.splits.probe_documents, or use a larger corpus.",
+        )
+    for warning in warnings:
+        yield Sentence(
+            "corpus", "warning", capital(visible(warning, LONGEST_WARNING)), "Corpus audit."
+        )

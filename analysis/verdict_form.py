@@ -1,0 +1,99 @@
+"""The verdict on form: masked positions, load, vocabulary."""
+
+from collections.abc import Iterator
+
+from .results import RoutingResults
+from .sentence import Sentence, Tone, capital, largest, layer_names, rows
+from .text import expert_name, interval_text, number, percent
+
+EVEN, CONCENTRATED = 0.5, 2.0  # MaxVio below: even load; above: concentrated
+MASK_EXPERT = 1.0  # log2 ratio from which an expert is a [MASK] expert: twice its usual share
+LISTED_EXPERTS = 20
+
+
+def masked_sentences(results: RoutingResults) -> Iterator[Sentence]:
+    """What the masked positions do."""
+    frame = results.masked
+    if frame.empty:
+        yield Sentence(
+            "masked", "fact", "Nothing is masked in this store.", "All tokens are untouched text."
+        )
+        return
+    best = frame.loc[frame.groupby("layer").log2_ratio.idxmax()]
+    mask_experts = best[(best.low > 0) & (best.log2_ratio >= MASK_EXPERT)]
+    first = rows(best)[0]
+    details = "; ".join(
+        f"layer {row.layer}: {expert_name(row.layer, row.expert)} takes "
+        f"{percent(row.masked_share)} of [MASK] tokens and {percent(row.untouched_share)} of "
+        f"untouched ones (log2 ratio {number(row.log2_ratio, 2)}, "
+        f"{interval_text(row.low, row.high)})"
+        for row in rows(best if mask_experts.empty else mask_experts)
+    )
+    claim = "No layer has a [MASK] expert: none takes twice its usual share of masked tokens."
+    if not mask_experts.empty:
+        claim = f"Masked tokens have experts of their own in {layer_names(mask_experts)}."
+    yield Sentence(
+        "masked",
+        "none" if mask_experts.empty else "finding",
+        claim,
+        f"{capital(details)}. n = {first.masked_tokens:,} [MASK] tokens, "
+        f"{first.untouched_tokens:,} untouched tokens, {first.documents:,} documents; baseline: "
+        "untouched tokens of the same documents. Masked positions enter no topic statistic.",
+    )
+
+
+def load_sentences(results: RoutingResults) -> Iterator[Sentence]:
+    """How even the load is."""
+    worst = largest(results.balance, "max_violation")
+    word = "uneven"
+    tone: Tone = "fact"
+    if worst.max_violation < EVEN:
+        word = "even"
+    elif worst.max_violation > CONCENTRATED:
+        word, tone = "concentrated on few experts", "warning"
+    layers = "; ".join(
+        f"layer {row.layer}: MaxVio {number(row.max_violation, 2)}, "
+        f"{number(row.effective_experts, 2)} effective experts of {row.experts}"
+        for row in rows(results.balance)
+    )
+    yield Sentence(
+        "load",
+        tone,
+        f"The load is {word}: at worst, in layer {worst.layer}, the busiest expert gets "
+        f"{number(1 + worst.max_violation, 2)} times an even share.",
+        f"{capital(layers)}. n = {worst.tokens:,} untouched tokens of {worst.documents:,} "
+        "documents; unit: MaxVio = (largest − mean) / mean load; baseline: 0 at perfect balance, "
+        f"{worst.experts - 1} if one expert took all.",
+    )
+    dead = rows(results.load[results.load.dead])
+    if dead:
+        names = ", ".join(expert_name(row.layer, row.expert) for row in dead[:LISTED_EXPERTS])
+        yield Sentence(
+            "load",
+            "warning",
+            f"{len(dead)} of {len(results.load)} experts are dead: no untouched token chose them.",
+            f"{names}{' …' if len(dead) > LISTED_EXPERTS else ''}. n = {worst.documents:,} "
+            f"documents; at most {percent(dead[0].use_bound)} of documents like these use such an "
+            f"expert (upper 95 % bound); baseline: an even share of {percent(dead[0].chance)}.",
+        )
+
+
+def vocabulary_sentences(results: RoutingResults) -> Iterator[Sentence]:
+    """How far experts go by the token itself."""
+    frame = results.vocabulary.dropna(subset=["excess"])
+    if frame.empty:
+        return
+    top = largest(frame, "excess")
+    layers = "; ".join(
+        f"layer {row.layer}: {percent(row.observed)}, chance floor {percent(row.floor)}, excess "
+        f"{percent(row.excess)}"
+        for row in rows(frame)
+    )
+    yield Sentence(
+        "vocabulary",
+        "fact",
+        f"In layer {top.layer}, {percent(top.observed)} of the choices of a token type go to its "
+        f"favourite expert; chance alone gives {percent(top.floor)}.",
+        f"{capital(layers)}. n = {top.types:,} token types seen at least 10 times "
+        f"({top.tokens:,} tokens); baseline: every type routed by its layer's load.",
+    )
