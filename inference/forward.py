@@ -1,0 +1,87 @@
+"""One forward pass of a masked or causal model, ours or foreign, and what the recorder needs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from .capture import RoutingCapture
+from .recorder import Observation, real_positions, true_ids
+from .tables import SPECIAL, UNTOUCHED
+
+PACKED_INPUTS = ("segment_ids", "position_ids")
+
+
+class Observer:
+    """Runs batches and reports each token's routing and each label's loss.
+
+    Causal models get the text without masks; every token but a window's first and the special
+    ones has its own surprisal as loss, predicted from the tokens before it.
+    """
+
+    def __init__(
+        self, network: PreTrainedModel, capture: RoutingCapture, device: torch.device
+    ) -> None:
+        self._network, self._capture, self._device = network, capture, device
+        self._is_ours = network.config.model_type == "moescope"
+        self.is_causal = not type(network).__name__.endswith("ForMaskedLM")
+
+    def prepare(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Returns the batch that the model is to see, on the host."""
+        return without_masks(batch) if self.is_causal else batch
+
+    @torch.inference_mode()
+    def __call__(self, batch: Mapping[str, Tensor]) -> Observation:
+        """Runs a prepared batch."""
+        targets = true_ids(batch)[batch["label_positions"]]
+        rows = batch["label_positions"] - 1 if self.is_causal else batch["label_positions"]
+        on_device = self._to_device(rows)
+        names = ["input_ids", "attention_mask"]
+        options: dict[str, Any] = {}
+        if self._is_ours:
+            names += [name for name in PACKED_INPUTS if name in batch]
+            options["output_routing"] = True
+            if not self.is_causal:  # the head runs where a label is, nowhere else
+                options["label_positions"] = on_device
+        inputs = {name: self._to_device(batch[name]) for name in names}
+        output = self._network(**inputs, **options)
+        real = self._to_device(real_positions(batch))
+        experts, weights = self._capture.take(real, batch["input_ids"].numel())
+        logits = output.logits.flatten(0, -2)
+        if len(logits) != len(rows):
+            logits = logits[on_device]
+        loss = F.cross_entropy(logits.float(), self._to_device(targets), reduction="none")
+        return Observation(
+            experts=experts,
+            weights=weights,
+            entropy=router_entropy(output.routing, real) if self._is_ours else None,
+            label_positions=batch["label_positions"],
+            loss=loss,
+            predicted_ids=logits.argmax(-1),
+        )
+
+    def _to_device(self, values: Tensor) -> Tensor:
+        return values.to(self._device, non_blocking=True)
+
+
+def without_masks(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undoes the masks: stratum 0 but for special tokens, labels wherever a token has a left."""
+    width = batch["input_ids"].shape[1]
+    content = (batch["mask_kind"] >= 0) & (batch["mask_kind"] != SPECIAL)
+    predicted = content.clone()
+    predicted[:, 0] = False
+    return {
+        **batch,
+        "input_ids": true_ids(batch).view(-1, width),
+        "mask_kind": batch["mask_kind"].masked_fill(content, UNTOUCHED),
+        "label_positions": predicted.flatten().nonzero().squeeze(1),
+    }
+
+
+def router_entropy(routing: Any, real: Tensor) -> Tensor:
+    """(N, L) entropy in nats of each router's distribution at the real tokens."""
+    layers = [torch.special.entr(layer.probabilities[real]).sum(-1) for layer in routing]
+    return torch.stack(layers, 1)

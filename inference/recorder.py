@@ -1,0 +1,193 @@
+"""From one forward pass to the routing store: tables, documents, sample."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from .documents import DocumentSums
+from .sample import TokenSample
+from .store_writer import StoreWriter
+from .tables import MASKED, SPECIAL, UNTOUCHED, RoutedTokens, RoutingTables, TableSizes
+
+
+@dataclass(frozen=True)
+class TokenFacts:
+    """What the recorder looks up for each token and document; host tensors.
+
+    Attributes:
+        row_of_id: (vocabulary,) int64 row of a token id in the type tables.
+        class_of_id: (vocabulary,) int64 token class of an id.
+        topic_of_document: (D,) int64.
+        sampled: (D,) bool, documents kept token by token.
+        documents: id, topic, topic_id, date, num_tokens of every document, in order.
+        sequence_length: longest window, in tokens.
+    """
+
+    row_of_id: Tensor
+    class_of_id: Tensor
+    topic_of_document: Tensor
+    sampled: Tensor
+    documents: pa.Table
+    sequence_length: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a forward pass did with a batch of N real tokens and M labels; on the model's device.
+
+    Attributes:
+        experts: (N, L, k) int64; E = slot not executed.
+        weights: (N, L, k).
+        entropy: (N, L) nats, or None.
+        label_positions: (M,) flat index into B x S, ascending; on the host.
+        loss: (M,) nats.
+        predicted_ids: (M,) most likely token.
+    """
+
+    experts: Tensor
+    weights: Tensor
+    entropy: Tensor | None
+    label_positions: Tensor
+    loss: Tensor
+    predicted_ids: Tensor
+
+
+class RoutingRecorder:
+    """Adds observations to the tables and, chunk by chunk, documents to the store."""
+
+    def __init__(
+        self,
+        sizes: TableSizes,
+        facts: TokenFacts,
+        writer: StoreWriter,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.tables = RoutingTables(sizes, device)
+        self.sample = TokenSample()
+        self.num_tokens = 0
+        self._sizes, self._facts, self._writer, self._device = sizes, facts, writer, device
+        self._sums: DocumentSums | None = None
+
+    def begin_chunk(self, first_document: int, last_document: int) -> None:
+        """Opens a chunk that holds these documents from beginning to end."""
+        self._sums = DocumentSums(
+            first_document,
+            last_document,
+            num_layers=self._sizes.num_layers,
+            num_experts=self._sizes.num_experts,
+            device=self._device,
+        )
+
+    def add(self, batch: Mapping[str, Tensor], example_rows: np.ndarray, seen: Observation) -> None:
+        """Records a batch.
+
+        Args:
+            batch: what the model was fed, as the collator made it, on the host.
+            example_rows: (B,) row of each example in the split.
+            seen: what happened.
+        """
+        assert self._sums is not None, "begin_chunk comes first"
+        real = real_positions(batch)
+        stratum = batch["mask_kind"].flatten()[real]
+        document = batch["document_ids"].flatten()[real]
+        labelled = torch.zeros(len(real), dtype=torch.bool)
+        label_rows = torch.searchsorted(real, seen.label_positions)
+        labelled[label_rows] = True
+        tokens = self._routed_tokens(batch, real, stratum, document, seen)
+        self.num_tokens += len(real)
+        self.tables.add(tokens)
+        self._sums.add_routing(tokens, document.to(self._device, non_blocking=True))
+        self._sums.add_tokens(stratum.numpy(), document.numpy(), labelled.numpy())
+        self._sums.add_loss(seen.loss, document[label_rows].to(self._device, non_blocking=True))
+        kept = self._facts.sampled[document].nonzero().squeeze(1)
+        if len(kept):
+            self._sample(batch, example_rows, real, kept, label_rows, seen)
+
+    def end_chunk(self) -> None:
+        """Writes the chunk's documents."""
+        assert self._sums is not None, "begin_chunk comes first"
+        documents, columns, experts, masked = self._sums.rows()
+        known = self._facts.documents.take(pa.array(documents))
+        described = {name: known.column(name) for name in known.column_names}
+        self._writer.add_documents({"document": documents, **described, **columns}, experts, masked)
+        self._sums = None
+
+    def _routed_tokens(
+        self,
+        batch: Mapping[str, Tensor],
+        real: Tensor,
+        stratum: Tensor,
+        document: Tensor,
+        seen: Observation,
+    ) -> RoutedTokens:
+        facts, sizes = self._facts, self._sizes
+        input_ids, target_ids = batch["input_ids"].flatten()[real], true_ids(batch)[real]
+        position = positions(batch).flatten()[real]
+        natural = (stratum == UNTOUCHED) | (stratum == MASKED) | (stratum == SPECIAL)
+        host = {
+            "topic": facts.topic_of_document[document],
+            "stratum": stratum,
+            "input_type": facts.row_of_id[input_ids],
+            "target_type": facts.row_of_id[target_ids],
+            "token_class": facts.class_of_id[input_ids],
+            "position": position * sizes.num_positions // facts.sequence_length,
+            "untouched": (stratum == UNTOUCHED).nonzero().squeeze(1),
+            "masked": (stratum == MASKED).nonzero().squeeze(1),
+            "natural": natural.nonzero().squeeze(1),
+        }
+        return RoutedTokens(
+            experts=seen.experts,
+            weights=seen.weights,
+            entropy=seen.entropy,
+            **{name: values.to(self._device, non_blocking=True) for name, values in host.items()},
+        )
+
+    def _sample(
+        self,
+        batch: Mapping[str, Tensor],
+        example_rows: np.ndarray,
+        real: Tensor,
+        kept: Tensor,
+        label_rows: Tensor,
+        seen: Observation,
+    ) -> None:
+        loss = torch.full((len(real),), torch.nan)
+        loss[label_rows] = seen.loss.float().cpu()
+        predicted = torch.full((len(real),), torch.nan, dtype=torch.float64)
+        predicted[label_rows] = seen.predicted_ids.double().cpu()
+        places, on_device = real[kept], kept.to(self._device)
+        width = batch["input_ids"].shape[1]
+        rows = example_rows[(places // width).numpy()]
+        self.sample.add(
+            document=batch["document_ids"].flatten()[places].numpy(),
+            order=rows.astype(np.int64) * self._facts.sequence_length + (places % width).numpy(),
+            token_id=true_ids(batch)[places].numpy(),
+            input_id=batch["input_ids"].flatten()[places].numpy(),
+            stratum=batch["mask_kind"].flatten()[places].numpy(),
+            loss=loss[kept].numpy(),
+            predicted_id=predicted[kept].numpy(),
+            experts=seen.experts[on_device].cpu().numpy(),
+            weights=seen.weights[on_device].float().cpu().numpy(),
+        )
+
+
+def real_positions(batch: Mapping[str, Tensor]) -> Tensor:
+    """(N,) flat index of every token that is not padding, ascending."""
+    return (batch["mask_kind"].flatten() >= 0).nonzero().squeeze(1)
+
+
+def true_ids(batch: Mapping[str, Tensor]) -> Tensor:
+    """(B*S,) the tokens before corruption."""
+    labels = batch["labels"].flatten()
+    return torch.where(labels >= 0, labels, batch["input_ids"].flatten())
+
+
+def positions(batch: Mapping[str, Tensor]) -> Tensor:
+    """(B, S) position inside the window (packed: inside the document's segment)."""
+    if "position_ids" in batch:
+        return batch["position_ids"]
+    return torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"])

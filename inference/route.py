@@ -1,0 +1,252 @@
+"""The route stage: one pass over a split, every routing decision into the routing store."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from configs.cli import main
+from configs.errors import UserError
+from configs.manifest import read_manifest
+from configs.progress import progress_bar
+from configs.schema import Config
+from configs.stage import Stage, StageRun
+from data_processors.collate import MaskingCollator
+from data_processors.examples import ExampleDataset
+from data_processors.tokenizers import tokenizer_facts
+
+from .capture import RoutingCapture
+from .checkpoint import check_fits, checkpoint_fingerprint, load_model
+from .chunks import MIN_EXAMPLES, count_ids, iterate_chunks
+from .forward import Observer
+from .recorder import RoutingRecorder, TokenFacts
+from .sample import choose_documents
+from .store import StoreFacts
+from .store_writer import StoreWriter
+from .tables import TableSizes
+from .token_classes import TOKEN_CLASSES
+from .token_types import OTHER, TypeAxis, Vocabulary, choose_types, read_vocabulary
+
+DOCUMENT_COLUMNS = ["id", "topic", "topic_id", "date", "num_tokens"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples to record, ready to be fed.
+
+    Attributes:
+        folder: the split's Arrow files.
+        vocabulary: the tokenizer's types in readable form.
+        types: which of them have a row in the type tables.
+        collate: rows → batch, on the host.
+    """
+
+    name: str
+    folder: Path
+    topics: list[str]
+    sequence_length: int
+    examples: ExampleDataset
+    vocabulary: Vocabulary
+    types: TypeAxis
+    facts: TokenFacts
+    collate: Callable[[Any], dict[str, Tensor]]
+
+
+def record_split(run: StageRun) -> dict[str, Any]:
+    """Runs the model over the split and writes the routing store; returns the counts.
+
+    Raises:
+        UserError: a checkpoint that does not fit the dataset or has no experts, or a split that
+            is not there.
+    """
+    config, counts = run.config, run.inputs["mask"].counts
+    path = model_path(config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = load_model(path, device)
+    with RoutingCapture(network) as capture:
+        check_fits(network, path, config.paths.dataset, counts)
+        split = open_split(config, counts, network.config.get_text_config().vocab_size)
+        observer = Observer(network, capture, device)
+        sizes = table_sizes(config, split, capture, _experts_per_token(observer, split))
+        started = time.monotonic()
+        with StoreWriter(
+            run.output_dir,
+            num_layers=sizes.num_layers,
+            num_experts=sizes.num_experts,
+            top_k=sizes.top_k,
+        ) as writer:
+            recorder = RoutingRecorder(sizes, split.facts, writer, device)
+            _run_examples(config.route.batch_size, split, observer, recorder)
+            facts = _store_facts(split, sizes, capture, path, recorder, writer)
+            writer.finish(
+                facts,
+                recorder.tables.arrays(),
+                *recorder.sample.columns(sizes.num_layers, sizes.top_k),
+            )
+    return _counts(facts, network, recorder, time.monotonic() - started)
+
+
+def model_path(config: Config) -> str:
+    """Returns the checkpoint to record: `route.model`, or what the run's train stage wrote."""
+    return config.route.model or str(config.paths.model)
+
+
+def open_split(config: Config, counts: Mapping[str, Any], vocab_size: int) -> Split:
+    """Opens the split and looks its token types up.
+
+    Raises:
+        UserError: the split does not exist or is empty.
+    """
+    dataset_dir, name = config.paths.dataset, config.route.split
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(  # type: ignore[assignment]
+        dataset_dir / "tokenizer"
+    )
+    examples = ExampleDataset(dataset_dir, name)
+    if not len(examples):
+        raise UserError(f"route.split={name}: that split is empty; choose another one")
+    vocabulary = read_vocabulary(tokenizer, vocab_size)
+    types = choose_types(
+        count_ids(dataset_dir / name, vocab_size), config.route.max_types, vocabulary.special_ids
+    )
+    documents = pq.read_table(dataset_dir / f"documents-{name}.parquet", columns=DOCUMENT_COLUMNS)
+    topic_ids = documents.column("topic_id").to_numpy()
+    sampled = choose_documents(
+        documents.column("id").to_pylist(), topic_ids, config.route.sample_documents, config.seed
+    )
+    facts = TokenFacts(
+        row_of_id=torch.from_numpy(types.row_of_id),
+        class_of_id=torch.from_numpy(vocabulary.classes),
+        topic_of_document=torch.from_numpy(topic_ids.astype(np.int64)),
+        sampled=torch.from_numpy(sampled),
+        documents=documents,
+        sequence_length=counts["sequence_length"],
+    )
+    return Split(
+        name=name,
+        folder=dataset_dir / name,
+        topics=counts["topics"],
+        sequence_length=counts["sequence_length"],
+        examples=examples,
+        vocabulary=vocabulary,
+        types=types,
+        facts=facts,
+        collate=MaskingCollator(tokenizer_facts(tokenizer), config.masking, config.seed),
+    )
+
+
+def table_sizes(config: Config, split: Split, capture: RoutingCapture, top_k: int) -> TableSizes:
+    """Returns the axes of the tables."""
+    return TableSizes(
+        num_topics=len(split.topics),
+        num_layers=len(capture.layers),
+        num_experts=capture.num_experts,
+        top_k=top_k,
+        num_types=len(split.types.ids),
+        num_classes=len(TOKEN_CLASSES),
+        num_positions=min(config.route.position_bins, split.sequence_length),
+    )
+
+
+def _experts_per_token(observer: Observer, split: Split) -> int:
+    """Runs one example to see k: configurations have many names for it."""
+    batch = observer.prepare(split.collate(split.examples.__getitems__([0])))
+    return observer(batch).experts.shape[-1]
+
+
+def _run_examples(
+    batch_size: int, split: Split, observer: Observer, recorder: RoutingRecorder
+) -> None:
+    total = int(split.examples.lengths.sum())
+    with progress_bar(f"route {split.name}", total, "tokens") as advance:
+        for chunk in iterate_chunks(
+            split.folder, split.examples.lengths, max(MIN_EXAMPLES, 4 * batch_size)
+        ):
+            recorder.begin_chunk(chunk.first_document, chunk.last_document)
+            for start in range(0, len(chunk.examples), batch_size):
+                rows = chunk.examples[start : start + batch_size]
+                batch = observer.prepare(split.collate(split.examples.__getitems__(rows.tolist())))
+                recorder.add(batch, rows, observer(batch))
+                advance(int(split.examples.lengths[rows].sum()))
+            recorder.end_chunk()
+
+
+def _store_facts(
+    split: Split,
+    sizes: TableSizes,
+    capture: RoutingCapture,
+    path: str,
+    recorder: RoutingRecorder,
+    writer: StoreWriter,
+) -> StoreFacts:
+    ids = split.types.ids
+    bins, longest = sizes.num_positions, split.sequence_length
+    return StoreFacts(
+        layers=capture.layers,
+        num_experts=sizes.num_experts,
+        top_k=sizes.top_k,
+        topics=split.topics,
+        num_tokens=recorder.num_tokens,
+        num_documents=writer.num_documents,
+        types=ids.tolist(),
+        type_strings=[*(split.vocabulary.texts[i] for i in ids), OTHER],
+        token_classes=list(TOKEN_CLASSES),
+        type_classes=split.vocabulary.classes[ids].tolist(),
+        position_edges=[-(-number * longest // bins) for number in range(bins)],
+        model=path,
+        split=split.name,
+    )
+
+
+def _counts(
+    facts: StoreFacts, network: PreTrainedModel, recorder: RoutingRecorder, elapsed_s: float
+) -> dict[str, Any]:
+    return {
+        "num_tokens": facts.num_tokens,
+        "num_documents": facts.num_documents,
+        "layers": facts.layers,
+        "num_experts": facts.num_experts,
+        "top_k": facts.top_k,
+        "model": facts.model,
+        "model_type": network.config.model_type,
+        "microseconds_per_token": round(1e6 * elapsed_s / max(recorder.num_tokens, 1), 3),
+    }
+
+
+def _model_fingerprint(config: Config) -> dict[str, str]:
+    """Identifies the model that is recorded; it may come from elsewhere, so it is no stage input.
+
+    Raises:
+        UserError: the run's own model is asked for and not there.
+    """
+    if config.route.model is not None:
+        return {"model": checkpoint_fingerprint(config.route.model)}
+    manifest = read_manifest(config.paths.model)
+    if manifest is None:
+        raise UserError(
+            f"{config.paths.model}: no finished train stage there; run `moescope train` first, "
+            "or name a checkpoint with route.model"
+        )
+    return {"train": manifest.fingerprint}
+
+
+STAGE = Stage(
+    name="route",
+    summary="Run a split through the model and record every routing decision.",
+    output="routing",
+    inputs={"mask": "dataset"},
+    sections=("masking", "route"),
+    run=record_split,
+    external=_model_fingerprint,
+    next_stage="report",
+)
+
+if __name__ == "__main__":
+    sys.exit(main([STAGE], sys.argv[1:], "moescope route"))
