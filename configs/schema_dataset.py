@@ -77,8 +77,19 @@ class SpanMasking(_Masking):
     """Runs of words of geometric length (SpanBERT, arXiv 1907.10529)."""
 
     name: Literal["span"]
-    mean_words: float = Field(ge=1, description="mean span length in words")
+    mean_words: float = Field(
+        ge=1, description="mean span length in words, after clipping at max_words"
+    )
     max_words: int = Field(ge=1, description="longest span in words")
+
+    @model_validator(mode="after")
+    def _mean_within_maximum(self) -> "SpanMasking":
+        if self.mean_words > self.max_words:
+            raise ValueError(
+                f"mean_words={self.mean_words:g} is above max_words={self.max_words}; "
+                "raise max_words or lower mean_words"
+            )
+        return self
 
 
 Masking = Annotated[TokenMasking | WholeWordMasking | SpanMasking, Field(discriminator="name")]

@@ -38,11 +38,10 @@ class Stream(IntEnum):
     """Independent random sequences of one example."""
 
     ORDER = 0
-    POINT = 1
-    TURN = 2
-    KIND = 3
-    REPLACEMENT = 4
-    SPAN = 5
+    TURN = 1
+    KIND = 2
+    REPLACEMENT = 3
+    SPAN = 4
 
 
 def _mix(state: Keys) -> Keys:
@@ -103,17 +102,20 @@ def word_units(content: Content, masking: Masking) -> Bools:
 def span_units(content: Content, masking: Masking) -> Bools:
     """Cuts each example into runs of whole words; a run is a unit.
 
-    Run lengths are geometric, clipped at `max_words` (SpanBERT, arXiv 1907.10529); their mean
-    after clipping is `mean_words`, a little less where a text or a segment ends inside a run.
+    Run lengths are geometric, clipped at `max_words` (SpanBERT, arXiv 1907.10529), with mean
+    `mean_words`; shorter where a segment ends inside a run, and where `max_words` is more than the
+    share of the example's words that is to be selected, which then is the longest run.
     A geometric run ends after each word with one fixed probability, so the cuts are independent.
     """
     assert isinstance(masking, SpanMasking)
     words = np.flatnonzero(content.word_starts)
     cuts = content.uniform(Stream.SPAN, words) < cut_probability(masking)
     cuts |= content.block_starts[words]
-    numbers = np.arange(len(words))
+    numbers, rows = np.arange(len(words)), content.rows[words]
     run_starts = np.maximum.accumulate(np.where(cuts, numbers, 0))
-    cuts |= (numbers - run_starts) % masking.max_words == 0
+    budget = (masking.probability * np.bincount(rows)).astype(np.int64)
+    longest = np.clip(budget, 1, masking.max_words)[rows]
+    cuts |= (numbers - run_starts) % longest == 0
     starts = np.zeros(len(content.rows), bool)
     starts[words[cuts]] = True
     return starts
@@ -173,9 +175,9 @@ def select_units(content: Content, starts: Bools, probability: float) -> tuple[B
     """Selects units so that each has the same probability and the token count hardly varies.
 
     The units of an example lie in random order on a circle as long as its n tokens; those whose
-    random inner point falls on an arc of length probability x n, laid at random, are selected.
-    An arc that meets no point selects one unit, so that every example with content has a label:
-    where probability x n < 1 the realised share is above `probability`.
+    middle falls on an arc of length probability x n, laid at random, are selected. An arc that
+    meets no middle selects one unit, so that every example with content has a label: where units
+    are longer than the arc, the realised share is above `probability`.
 
     Returns:
         (U,) selected; (N,) unit of each token.
@@ -193,8 +195,8 @@ def select_units(content: Content, starts: Bools, probability: float) -> tuple[B
     before -= np.repeat(before[row_starts], np.diff(row_starts, append=len(row)))
     total = np.bincount(row, weights=size, minlength=len(content.keys))
     turn = _unit_interval(_step(_step(content.keys, Stream.TURN), 0)) * total
-    points = before + content.uniform(Stream.POINT, firsts[order]) * size
-    chosen = (points - turn[row]) % total[row] < probability * total[row]
+    middles = before + size / 2
+    chosen = (middles - turn[row]) % total[row] < probability * total[row]
 
     labelled = np.bincount(row, weights=chosen, minlength=len(content.keys)) > 0
     chosen[row_starts[~labelled[row[row_starts]]]] = True

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,6 +161,8 @@ def load_pretrained(config: PretrainedTokenizer, sequence_length: int) -> PreTra
             `sequence_length` is above what it was made for.
     """
     place = f"tokenizer.path={config.path}"
+    if config.path.startswith(("/", ".", "~")) and not Path(config.path).is_dir():
+        raise UserError(f"{place}: no such folder; give one with tokenizer.json, or a hub name")
     try:
         tokenizer = AutoTokenizer.from_pretrained(config.path, trust_remote_code=False)
     except Exception as error:  # the loader's many kinds, all about what lies at the path

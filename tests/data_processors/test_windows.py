@@ -1,0 +1,111 @@
+"""Windows: nothing lost, nothing joined across topics, the same as one token at a time."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_processors.tokenizers import EncodedTexts
+from data_processors.windows import build_examples, cut_documents, pack_segments, to_list_array
+
+CLS_SEP = (2, 3)
+LENGTHS = st.lists(st.integers(0, 60), min_size=0, max_size=25)
+
+
+def encoded(lengths: list[int], seed: int = 0) -> EncodedTexts:
+    generator = np.random.default_rng(seed)
+    total = sum(lengths)
+    return EncodedTexts(
+        np.arange(100, 100 + total, dtype=np.int32),
+        generator.random(total) < 0.6,
+        generator.random(total) < 0.05,
+        np.array(lengths, np.int64),
+    )
+
+
+@given(lengths=LENGTHS, capacity=st.integers(1, 20))
+def test_cuts_cover_every_token_once_and_evenly(lengths: list[int], capacity: int) -> None:
+    segments = cut_documents(np.array(lengths, np.int64), capacity)
+    covered = [
+        token
+        for start, length in zip(segments.starts, segments.lengths, strict=True)
+        for token in range(start, start + length)
+    ]
+    assert covered == list(range(sum(lengths)))
+    for document, length in enumerate(lengths):
+        sizes = segments.lengths[segments.documents == document]
+        assert sizes.sum() == length
+        assert len(sizes) == -(-length // capacity)
+        assert not len(sizes) or (sizes.min() >= 1 and sizes.max() - sizes.min() <= 1)
+
+
+@given(
+    segments=st.lists(st.tuples(st.integers(3, 32), st.integers(0, 3)), max_size=60),
+    capacity=st.integers(32, 64),
+)
+def test_packing_keeps_topics_apart_and_fits(
+    segments: list[tuple[int, int]], capacity: int
+) -> None:
+    lengths = np.array([length for length, _ in segments], np.int64)
+    topics = np.array([topic for _, topic in segments], np.int64)
+    bins = pack_segments(lengths, topics, capacity)
+    assert sorted(s for example in bins for s in example) == list(range(len(segments)))
+    for topic in set(topics.tolist()):
+        own = [example for example in bins if topics[example[0]] == topic]
+        assert all(set(topics[example]) == {topic} for example in own)
+        fill = [int(lengths[example].sum()) for example in own]
+        assert max(fill) <= capacity
+        assert sum(2 * size <= capacity for size in fill) <= 1  # two half-empty ones would merge
+
+
+def slow_examples(texts: EncodedTexts, capacity: int) -> list[tuple[list[int], list[int], int]]:
+    """Examples without packing, one token at a time."""
+    examples, offset = [], 0
+    for document, length in enumerate(texts.lengths.tolist()):
+        count = -(-length // capacity)
+        for part in range(count):
+            begin, end = part * length // count, (part + 1) * length // count
+            ids, words, word = [CLS_SEP[0]], [-1], -1
+            for place in range(begin, end):
+                token = offset + place
+                if place == begin or texts.word_starts[token]:
+                    word += 1
+                ids.append(int(texts.input_ids[token]))
+                words.append(-1 if texts.special[token] else word)
+            examples.append(([*ids, CLS_SEP[1]], [*words, -1], document))
+        offset += length
+    return examples
+
+
+@settings(deadline=None)
+@given(lengths=LENGTHS, length=st.integers(8, 24), seed=st.integers(0, 100))
+def test_examples_equal_their_slow_twin(lengths: list[int], length: int, seed: int) -> None:
+    texts = encoded(lengths, seed)
+    built = build_examples(texts, np.zeros(len(lengths), np.int64), length, False, CLS_SEP)
+    ids = to_list_array(built.input_ids, built.lengths).to_pylist()
+    words = to_list_array(built.word_ids, built.lengths).to_pylist()
+    documents = built.documents.tolist()
+    assert list(zip(ids, words, documents, strict=True)) == slow_examples(texts, length - 2)
+
+
+@settings(deadline=None)
+@given(lengths=LENGTHS, seed=st.integers(0, 100))
+def test_packed_examples_hold_the_same_segments(lengths: list[int], seed: int) -> None:
+    texts = encoded(lengths, seed)
+    topics = np.random.default_rng(seed).integers(0, 3, len(lengths))
+    packed = build_examples(texts, topics, 32, True, CLS_SEP)
+    found, first_segment, end = [], 0, 0
+    for length, count in zip(packed.lengths, packed.num_segments, strict=True):
+        start, end = end, end + int(length)
+        assert length <= 32
+        segments = packed.segment_ids[start:end]
+        words = packed.word_ids[start:end]
+        assert (np.diff(words[words >= 0]) >= 0).all()
+        for segment in range(count):
+            ids = packed.input_ids[start:end][segments == segment].tolist()
+            document = int(packed.documents[first_segment + segment])
+            found.append((ids, document))
+        own = packed.documents[first_segment : first_segment + count]
+        assert len(set(topics[own].tolist())) == 1
+        first_segment += int(count)
+    expected = [(ids, document) for ids, _, document in slow_examples(texts, 30)]
+    assert sorted(found) == sorted(expected)
