@@ -56,7 +56,9 @@ class FilesSource(Section):
     )
     text_column: str = Field(description="column with the text")
     topic_column: str | None = Field(description="column with the topic; null = no labels")
-    date_column: str | None = Field(description="column with an ISO date or a year; null = none")
+    date_column: str | None = Field(
+        description="column with an ISO date, a year or Unix seconds; null = none"
+    )
     group_column: str | None = Field(
         description="column naming a document's origin (same origin, same split); null = each alone"
     )
@@ -64,7 +66,7 @@ class FilesSource(Section):
 
 
 class HubSource(Section):
-    """A dataset of the Hugging Face hub, streamed."""
+    """Any dataset of the Hugging Face hub, streamed."""
 
     name: Literal["hub"]
     dataset: str = Field(description="dataset name, owner/name")
@@ -73,7 +75,12 @@ class HubSource(Section):
     revision: str | None = Field(description="commit or tag to pin; null = newest")
     text_column: str = Field(description="column with the text")
     topic_column: str | None = Field(description="column with the topic; null = no labels")
-    date_column: str | None = Field(description="column with an ISO date or a year; null = none")
+    date_column: str | None = Field(
+        description="column with an ISO date, a year or Unix seconds; null = none"
+    )
+    group_column: str | None = Field(
+        description="column naming a document's origin (same origin, same split); null = each alone"
+    )
     keep_topics: list[str] = Field(description="topics to keep while streaming; [] = all")
     max_documents: int = Field(ge=1, description="stop after so many documents")
 
@@ -98,10 +105,15 @@ class Topics(Section):
 
     include: list[str] = Field(description="topics to keep, after renaming; [] = all")
     rename: dict[str, str] = Field(description="old topic name → new one (may merge topics)")
+    min_origins: int = Field(
+        ge=1,
+        description="leave out topics whose documents come from fewer origins (4 are needed to be "
+        "in every split; with fewer the stage ends with an error)",
+    )
     max_documents: int | None = Field(ge=1, description="cap per topic; null = none")
     balance: bool = Field(description="cut every topic to the size of the smallest")
     derive: Literal["none", "nmf", "kmeans"] = Field(
-        description="derive topics from TF-IDF when the source has no labels"
+        description="derive topics from TF-IDF, for text without labels (replaces any there are)"
     )
     num_derived: int = Field(ge=2, le=200, description="how many topics to derive")
 

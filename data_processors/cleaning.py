@@ -11,7 +11,7 @@ import numpy as np
 
 from configs.schema_corpus import Cleaning
 
-from .documents import Document
+from .documents import Document, valid_text
 from .near_duplicates import NearDuplicateIndex
 from .topics import TopicRules
 
@@ -103,13 +103,13 @@ class Cleaner:
         for document in documents:
             self.tally.num_read += 1
             topic = self._rules.rename(document.topic)
-            if topic is None and not self._rules.unlabelled_allowed:
+            if topic is None:
                 removed["no_topic"] += 1
                 continue
             if not self._rules.included(topic):
                 removed["topic_not_included"] += 1
                 continue
-            text = clean_text(document.text)
+            text = valid_text(document.text)
             if len(text) < self._config.min_chars:
                 removed["too_short"] += 1
                 self.tally.longest_too_short = max(self.tally.longest_too_short, len(text))
@@ -139,19 +139,6 @@ class Cleaner:
         if drop:
             del self._rows_by_text[digest]  # only kept rows may be originals
         return drop
-
-
-def clean_text(text: str) -> str:
-    """Makes a text valid UTF-8 without NUL, stripped; every other character is data and stays.
-
-    Surrogate pairs are joined; a lone surrogate becomes U+FFFD.
-    """
-    text = text.replace("\0", "")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.strip()
 
 
 def cut_at_space(text: str, limit: int) -> str:

@@ -1,7 +1,10 @@
 """Stage `corpus`: a source's texts, cleaned, labelled with topics and split."""
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +12,22 @@ import numpy as np
 
 from configs.cli import main
 from configs.errors import UserError
-from configs.progress import progress_bar
+from configs.progress import Advance, console, progress_bar
 from configs.schema import Config
 from configs.stage import Stage, StageRun
 
+from .audit import TextCounts, audit_corpus
+from .audit_warnings import list_warnings
 from .cleaning import Cleaner
+from .derived_topics import derive_topics
 from .documents import SPLITS, Document, DocumentWriter, read_documents, shard_paths
 from .sources.registry import SOURCES
-from .splits import assign_splits
-from .topics import TopicRules, order_topics, select_documents
+from .splits import DROPPED, assign_splits
+from .topics import TopicRules, drop_small_topics, label_derived, label_given, select_documents
 
 SPOOL = ".spool.parquet"
+AUDIT = "audit.json"
+BATCH_DOCUMENTS = 512
 
 
 def build_corpus(run: StageRun) -> Mapping[str, Any]:
@@ -29,34 +37,21 @@ def build_corpus(run: StageRun) -> Mapping[str, Any]:
     """
     spool = run.output_dir / SPOOL
     cleaner = _collect(run.config, spool)
-    kept = cleaner.kept
-    names = order_topics(list(kept.topic_names), run.config.corpus.topics.include)
-    place = np.array([names.index(name) for name in kept.topic_names], dtype=np.int64)
-    topic = place[np.array(kept.topic, dtype=np.int64)]
-    keep, dropped = select_documents(
-        topic, run.config.corpus.topics, np.ones(len(topic), dtype=bool), run.config.seed
-    )
-    split = np.full(len(topic), -1, dtype=np.int8)
-    split[keep] = assign_splits(
-        topic[keep],
-        np.array(kept.group, dtype=np.uint64)[keep],
-        run.config.corpus.splits,
-        names,
-        run.config.seed,
-    )
-    removed = cleaner.tally.removed
-    removed.update(dropped)
-    removed["probe_surplus"] = int((split[keep] < 0).sum())
-    _write_splits(run, spool, split, [names[index] for index in topic])
+    topics, topic = _label(run.config, cleaner, spool)
+    split = _decide(run.config, cleaner, topics, topic)
+    counts = _write_splits(run, spool, topics, topic, split)
     spool.unlink()
+    audit = audit_corpus(topics, topic, split, cleaner.kept, cleaner.tally, counts)
+    audit["warnings"] = list_warnings(audit)
+    for warning in audit["warnings"]:
+        console.print(f"corpus: {warning}", markup=False, style="yellow", soft_wrap=True)
+    text = json.dumps(audit, indent=1, ensure_ascii=False)
+    (run.output_dir / AUDIT).write_text(text + "\n", encoding="utf-8")
     return {
-        "documents": {name: int((split == s).sum()) for s, name in enumerate(SPLITS)},
-        "topics": names,
-        "documents_per_topic": {
-            name: {t: int(((split == s) & (topic == i)).sum()) for i, t in enumerate(names)}
-            for s, name in enumerate(SPLITS)
-        },
-        "removed": {reason: count for reason, count in removed.items() if count},
+        "documents": {name: sum(audit["documents"][name].values()) for name in SPLITS},
+        "topics": topics,
+        "documents_per_topic": audit["documents"],
+        "removed": audit["removed"],
     }
 
 
@@ -64,56 +59,101 @@ def _collect(config: Config, spool: Path) -> Cleaner:
     """Streams the source through cleaning into the spool.
 
     Raises:
-        UserError: nothing is left.
+        UserError: nothing is left, or a topic that the config names is not there.
     """
     drawing, hashing = np.random.default_rng(config.seed).spawn(2)
     rules = TopicRules(config.corpus.topics)
     cleaner = Cleaner(config.corpus.clean, rules, hashing)
-    reader = SOURCES[config.source.name]
-    documents = reader.read(config.source, rules.wanted, drawing)
+    documents = SOURCES[config.source.name].read(config.source, rules.wanted, drawing)
     with (
         progress_bar(f"reading {config.source.name}", None, "documents") as advance,
         DocumentWriter([spool]) as writer,
     ):
         for document in cleaner.clean(_counted(documents, advance)):
             writer.write(document)
-    rules.check(read_to_end=True)
-    if not len(cleaner.kept):
+    if not len(cleaner.kept) and not rules.names_missing():
         raise _nothing_left(config, cleaner)
+    rules.check()
     return cleaner
 
 
-def _counted(documents: Iterator[Document], advance: Any) -> Iterator[Document]:
+def _counted(documents: Iterator[Document], advance: Advance) -> Iterator[Document]:
     for document in documents:
         advance()
         yield document
 
 
 def _nothing_left(config: Config, cleaner: Cleaner) -> UserError:
-    tally = cleaner.tally
+    tally, source = cleaner.tally, config.source
+    place = getattr(source, "path", None) or getattr(source, "dataset", None) or source.name
     if not tally.num_read:
-        return UserError(f"source={config.source.name}: no documents there")
+        return UserError(f"{place}: no documents there")
     if tally.removed["too_short"] == tally.num_read:
         return UserError(
             f"corpus.clean.min_chars={config.corpus.clean.min_chars}: all {tally.num_read} "
-            f"documents are shorter (the longest has {tally.longest_too_short} characters)"
+            f"documents of {place} are shorter (the longest has {tally.longest_too_short} "
+            "characters); set a lower minimum"
         )
     reasons = ", ".join(f"{count} {reason}" for reason, count in tally.removed.items() if count)
-    return UserError(f"source={config.source.name}: no documents left after cleaning ({reasons})")
+    return UserError(f"{place}: no documents left after cleaning ({reasons})")
 
 
-def _write_splits(run: StageRun, spool: Path, split: np.ndarray, topic: list[str]) -> None:
-    per_shard = run.config.corpus.shard_documents
-    writers = [
-        DocumentWriter(
-            shard_paths(run.output_dir, name, int((split == s).sum()), per_shard), per_shard
+def _label(config: Config, cleaner: Cleaner, spool: Path) -> tuple[list[str], np.ndarray]:
+    """Returns the topics' names in order, and the topic of every row (D,), −1 for none."""
+    kept, rules = cleaner.kept, config.corpus.topics
+    if rules.derive == "none":
+        names, topic = label_given(list(kept.topic_names), np.array(kept.topic), rules)
+    else:
+        derived, names = derive_topics(
+            lambda: (document.text for document in read_documents(spool)),
+            len(kept),
+            rules,
+            config.seed,
         )
-        for s, name in enumerate(SPLITS)
-    ]
-    with writers[0], writers[1], writers[2], writers[3]:
-        for row, document in enumerate(read_documents(spool)):
-            if split[row] >= 0:
-                writers[split[row]].write(document)
+        names, topic = label_derived(names, derived, rules)
+    group = np.array(kept.group, dtype=np.uint64)
+    cleaner.tally.removed["no_topic"] += int((topic < 0).sum())
+    names, topic, small = drop_small_topics(names, topic, group, rules.min_origins)
+    cleaner.tally.removed["small_topic"] += small
+    return names, topic
+
+
+def _decide(config: Config, cleaner: Cleaner, topics: list[str], topic: np.ndarray) -> np.ndarray:
+    """Returns the split of every row (D,), −1 where dropped; notes why."""
+    corpus, seed = config.corpus, config.seed
+    keep, removed = select_documents(topic, corpus.topics, seed)
+    split = np.full(len(topic), DROPPED, dtype=np.int8)
+    group = np.array(cleaner.kept.group, dtype=np.uint64)
+    split[keep] = assign_splits(topic[keep], group[keep], corpus.splits, topics, seed)
+    cleaner.tally.removed.update(removed)
+    cleaner.tally.removed["probe_surplus"] += int((split[keep] == DROPPED).sum())
+    return split
+
+
+def _write_splits(
+    run: StageRun, spool: Path, topics: list[str], topic: np.ndarray, split: np.ndarray
+) -> TextCounts:
+    """Copies the spool into the splits' shards and counts the texts on the way."""
+    counts = TextCounts(len(topics))
+    per_shard = run.config.corpus.shard_documents
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                DocumentWriter(
+                    shard_paths(run.output_dir, name, int((split == s).sum()), per_shard), per_shard
+                )
+            )
+            for s, name in enumerate(SPLITS)
+        ]
+        advance = stack.enter_context(progress_bar("writing splits", len(split), "documents"))
+        rows = ((n, d) for n, d in enumerate(read_documents(spool)) if split[n] != DROPPED)
+        while batch := list(islice(rows, BATCH_DOCUMENTS)):
+            for row, document in batch:
+                writers[split[row]].write(document.with_topic(topics[topic[row]]))
+            numbers = np.array([row for row, _ in batch])
+            counts.add(topic[numbers], [document.text for _, document in batch])
+            advance(len(batch))
+    return counts
 
 
 def source_fingerprint(config: Config) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """What a document is, in memory and in Parquet."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -44,6 +44,23 @@ class Document:
     date: date | None
     source: str
     group: str
+
+    def with_topic(self, topic: str) -> "Document":
+        """Returns the same document under another topic."""
+        return self if topic == self.topic else replace(self, topic=topic)
+
+
+def valid_text(text: str) -> str:
+    """Makes a text valid UTF-8 without NUL, stripped; every other character is data and stays.
+
+    Surrogate pairs are joined; a lone surrogate becomes U+FFFD.
+    """
+    text = text.replace("\0", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text.strip()
 
 
 class DocumentWriter:

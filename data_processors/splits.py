@@ -115,8 +115,8 @@ def _too_small(name: str, groups: _Groups, index: int, config: Splits) -> UserEr
     return UserError(
         f"corpus.splits: topic {name!r} has {groups.topic_sizes[index]} document(s) of {origins} "
         f"origin(s) after cleaning, too few for {num_splits} splits; a topic needs at least "
-        f"{least} documents of at least {num_splits} origins: add some, or leave the topic out "
-        "with corpus.topics.include"
+        f"{least} documents of at least {num_splits} origins: add some, or leave small topics out "
+        f"with corpus.topics.min_origins={num_splits}"
     )
 
 

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from data_processors.documents import Document, Wanted
 
+from .files import fingerprint_files, read_files
+from .hub import fingerprint_hub, read_hub
+from .newsgroups import read_newsgroups
 from .pydocs import fingerprint_pydocs, read_pydocs
+from .sotu import fingerprint_sotu, read_sotu
 from .synthetic import read_synthetic
 
 
@@ -27,6 +32,15 @@ class SourceReader:
 
 
 SOURCES: dict[str, SourceReader] = {
-    "pydocs": SourceReader(lambda s, wanted, _: read_pydocs(s, wanted), fingerprint_pydocs),
+    "files": SourceReader(lambda source, wanted, _: read_files(source, wanted), fingerprint_files),
+    "hub": SourceReader(lambda source, wanted, _: read_hub(source, wanted), fingerprint_hub),
+    "newsgroups": SourceReader(
+        lambda source, wanted, _: read_newsgroups(source, wanted),
+        lambda _: {"package scikit-learn": version("scikit-learn")},
+    ),
+    "pydocs": SourceReader(
+        lambda source, wanted, _: read_pydocs(source, wanted), fingerprint_pydocs
+    ),
+    "sotu": SourceReader(lambda source, wanted, _: read_sotu(source, wanted), fingerprint_sotu),
     "synthetic": SourceReader(read_synthetic, lambda _: {}),
 }
