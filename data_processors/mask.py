@@ -111,14 +111,14 @@ def _make_tokenizer(config: Config, shards: list[Path]) -> PreTrainedTokenizerFa
     sequence_length = config.dataset.sequence_length
     if isinstance(config.tokenizer, PretrainedTokenizer):
         return load_pretrained(config.tokenizer, sequence_length)
-    with progress_bar("train tokenizer", _num_rows(shards), "documents") as advance:
 
-        def texts() -> Iterator[list[str]]:
+    def texts() -> Iterator[list[str]]:
+        with progress_bar("read for the tokenizer", _num_rows(shards), "documents") as advance:
             for batch in _batches(shards, ["text"]):
                 yield batch["text"].to_pylist()
                 advance(len(batch))
 
-        return train_tokenizer(config.tokenizer, texts(), sequence_length)
+    return train_tokenizer(config.tokenizer, texts, sequence_length)
 
 
 def _tokenizer_files(config: Config) -> Mapping[str, str]:

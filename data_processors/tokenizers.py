@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tokenizers import (
     processors,
     trainers,
 )
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from configs.errors import UserError
 from configs.manifest import digest
@@ -30,6 +30,7 @@ from configs.schema_dataset import (
 )
 
 PAD, UNK, CLS, SEP, MASK = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+Texts = Callable[[], Iterator[list[str]]]  # batches of texts, from the start at every call
 SPACE_MARKS = ("▁", "Ġ")  # SentencePiece's and byte-level BPE's sign for a space before
 
 
@@ -48,7 +49,7 @@ class TokenizerFacts:
     replacement_ids: NDArray[np.int32]
 
 
-def tokenizer_facts(tokenizer: PreTrainedTokenizerFast) -> TokenizerFacts:
+def tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> TokenizerFacts:
     """Collects the ids that masking writes and those that it may draw."""
     special = set(tokenizer.all_special_ids)
     ordinary = sorted(set(tokenizer.get_vocab().values()) - special)
@@ -60,7 +61,7 @@ def tokenizer_facts(tokenizer: PreTrainedTokenizerFast) -> TokenizerFacts:
     )
 
 
-def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
+def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """Hashes what decides ids: equal for two tokenizers that give every text the same ids."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     for setting in ("truncation", "padding"):
@@ -70,10 +71,12 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
 
 def train_tokenizer(
     config: BpeTokenizer | WordPieceTokenizer | CharTokenizer,
-    texts: Iterable[list[str]],
+    texts: Texts,
     sequence_length: int,
 ) -> PreTrainedTokenizerFast:
-    """Trains on batches of texts; special tokens get ids 0 to 4, `[CLS] ... [SEP]` every text.
+    """Trains a tokenizer: special tokens get ids 0 to 4, every text becomes `[CLS] ... [SEP]`.
+
+    The same texts give the same tokenizer.
 
     Raises:
         UserError: the text supports fewer types than `vocab_size`.
@@ -107,7 +110,7 @@ def train_tokenizer(
     )
 
 
-def _train_bpe(config: BpeTokenizer, texts: Iterable[list[str]]) -> Tokenizer:
+def _train_bpe(config: BpeTokenizer, texts: Texts) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     if config.lowercase:
         tokenizer.normalizer = normalizers.Lowercase()
@@ -120,29 +123,48 @@ def _train_bpe(config: BpeTokenizer, texts: Iterable[list[str]]) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(texts(), trainer)
     return tokenizer
 
 
-def _train_wordpiece(config: WordPieceTokenizer, texts: Iterable[list[str]]) -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNK))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
+def _train_wordpiece(config: WordPieceTokenizer, texts: Texts) -> Tokenizer:
+    """Trains WordPiece with fixed ids for the characters that continue a word.
+
+    The library numbers them as it meets them in a hash table, and breaks ties by number: left
+    to itself it gives another vocabulary every time. Tokens that are named up front keep their
+    order, but count as special ones; hence the second tokenizer, with the vocabulary alone.
+    """
+    normalizer = normalizers.BertNormalizer(lowercase=config.lowercase)
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    characters: set[str] = set()
+    for batch in texts():
+        characters.update("".join(batch))
+    characters = set(normalizer.normalize_str(" ".join(sorted(characters))))
+    inside_words = [
+        f"##{character}"
+        for character in sorted(characters)
+        if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{character}a"))) == 1
+    ]
+    trained = Tokenizer(models.WordPiece(unk_token=UNK))
+    trained.normalizer, trained.pre_tokenizer = normalizer, pre_tokenizer
     trainer = trainers.WordPieceTrainer(
         vocab_size=config.vocab_size,
         min_frequency=config.min_frequency,
-        special_tokens=list(SPECIAL_TOKENS),
+        special_tokens=[*SPECIAL_TOKENS, *inside_words],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    trained.train_from_iterator(texts(), trainer)
+    tokenizer = Tokenizer(models.WordPiece(vocab=trained.get_vocab(), unk_token=UNK))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
     return tokenizer
 
 
-def _train_char(config: CharTokenizer, texts: Iterable[list[str]]) -> Tokenizer:
+def _train_char(config: CharTokenizer, texts: Texts) -> Tokenizer:
     """BPE without merges: characters are the types, runs of letters, spaces or signs the words."""
     counts: Counter[str] = Counter()
-    for batch in texts:
+    for batch in texts():
         counts.update("".join(batch))
     seen = sorted(char for char, count in counts.items() if count >= config.min_frequency)
     vocabulary = {token: number for number, token in enumerate([*SPECIAL_TOKENS, *seen])}
@@ -209,7 +231,7 @@ class TextEncoder:
     Text that looks like a special token ("[MASK]") is encoded as ordinary text.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._backend.encode_special_tokens = True
         self._backend.no_truncation()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .tokenizers import EncodedTexts
 
 Ints = NDArray[np.int64]
+SHORTEST_TAIL = 8  # tokens
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,28 @@ class Segments:
     lengths: Ints
 
 
-def cut_documents(lengths: Ints, capacity: int) -> Segments:
-    """Cuts n tokens into ceil(n / capacity) windows whose sizes differ by one at most.
+def cut_documents(lengths: Ints, capacity: int, *, even: bool) -> Segments:
+    """Cuts n tokens into ceil(n / capacity) windows; no token is lost, none is seen twice.
 
-    No token is lost, none is seen twice, and no window is a short tail; empty texts give none.
+    Args:
+        lengths: (D,) tokens of each text; an empty one gives no window.
+        capacity: tokens of a window at most.
+        even: the windows of a text differ by one token at most. Otherwise (what packs better)
+            all but the last are full, or nearly: the last takes tokens from the one before
+            until it has 8.
     """
     counts = -(-lengths // capacity)
     documents = np.repeat(np.arange(len(lengths)), counts)
     part = np.arange(len(documents)) - np.repeat(np.cumsum(counts) - counts, counts)
     size, count = lengths[documents], counts[documents]
-    begin, end = part * size // count, (part + 1) * size // count
+
+    def boundary(part: Ints) -> Ints:
+        if even:
+            return part * size // count
+        full, latest = part * capacity, size - min(SHORTEST_TAIL, capacity // 2)
+        return np.where(part == count - 1, np.minimum(full, latest), full).clip(0, size)
+
+    begin, end = boundary(part), boundary(part + 1)
     offsets = np.cumsum(lengths) - lengths
     return Segments(documents, offsets[documents] + begin, end - begin)
 
@@ -111,7 +124,7 @@ def build_examples(
         packed: fill examples with segments of one topic.
         cls_sep: the ids around each segment.
     """
-    segments = cut_documents(texts.lengths, sequence_length - 2)
+    segments = cut_documents(texts.lengths, sequence_length - 2, even=not packed)
     num_segments = np.ones(len(segments.lengths), np.int64)
     if packed:
         bins = pack_segments(segments.lengths + 2, topic_ids[segments.documents], sequence_length)

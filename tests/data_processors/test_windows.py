@@ -1,5 +1,7 @@
 """Windows: nothing lost, nothing joined across topics, the same as one token at a time."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,9 +24,9 @@ def encoded(lengths: list[int], seed: int = 0) -> EncodedTexts:
     )
 
 
-@given(lengths=LENGTHS, capacity=st.integers(1, 20))
-def test_cuts_cover_every_token_once_and_evenly(lengths: list[int], capacity: int) -> None:
-    segments = cut_documents(np.array(lengths, np.int64), capacity)
+@given(lengths=LENGTHS, capacity=st.integers(6, 20), even=st.booleans())
+def test_cuts_cover_every_token_once(lengths: list[int], capacity: int, even: bool) -> None:
+    segments = cut_documents(np.array(lengths, np.int64), capacity, even=even)
     covered = [
         token
         for start, length in zip(segments.starts, segments.lengths, strict=True)
@@ -32,10 +34,14 @@ def test_cuts_cover_every_token_once_and_evenly(lengths: list[int], capacity: in
     ]
     assert covered == list(range(sum(lengths)))
     for document, length in enumerate(lengths):
-        sizes = segments.lengths[segments.documents == document]
-        assert sizes.sum() == length
+        sizes = segments.lengths[segments.documents == document].tolist()
         assert len(sizes) == -(-length // capacity)
-        assert not len(sizes) or (sizes.min() >= 1 and sizes.max() - sizes.min() <= 1)
+        assert sum(sizes) == length
+        if even:
+            assert not sizes or max(sizes) - min(sizes) <= 1
+        else:
+            assert all(size == capacity for size in sizes[:-2])
+            assert len(sizes) < 2 or sizes[-1] >= min(8, capacity // 2)
 
 
 @given(
@@ -57,13 +63,24 @@ def test_packing_keeps_topics_apart_and_fits(
         assert sum(2 * size <= capacity for size in fill) <= 1  # two half-empty ones would merge
 
 
-def slow_examples(texts: EncodedTexts, capacity: int) -> list[tuple[list[int], list[int], int]]:
+def cuts(length: int, capacity: int, even: bool) -> list[tuple[int, int]]:
+    """Begin and end of each window of one text."""
+    if even:
+        count = -(-length // capacity)
+        return [(n * length // count, (n + 1) * length // count) for n in range(count)]
+    begins = list(range(0, length, capacity))
+    if len(begins) > 1:
+        begins[-1] = min(begins[-1], length - min(8, capacity // 2))
+    return list(itertools.pairwise([*begins, length]))
+
+
+def slow_examples(
+    texts: EncodedTexts, capacity: int, even: bool
+) -> list[tuple[list[int], list[int], int]]:
     """Examples without packing, one token at a time."""
     examples, offset = [], 0
     for document, length in enumerate(texts.lengths.tolist()):
-        count = -(-length // capacity)
-        for part in range(count):
-            begin, end = part * length // count, (part + 1) * length // count
+        for begin, end in cuts(length, capacity, even):
             ids, words, word = [CLS_SEP[0]], [-1], -1
             for place in range(begin, end):
                 token = offset + place
@@ -84,7 +101,7 @@ def test_examples_equal_their_slow_twin(lengths: list[int], length: int, seed: i
     ids = to_list_array(built.input_ids, built.lengths).to_pylist()
     words = to_list_array(built.word_ids, built.lengths).to_pylist()
     documents = built.documents.tolist()
-    assert list(zip(ids, words, documents, strict=True)) == slow_examples(texts, length - 2)
+    assert list(zip(ids, words, documents, strict=True)) == slow_examples(texts, length - 2, True)
 
 
 @settings(deadline=None)
@@ -107,5 +124,5 @@ def test_packed_examples_hold_the_same_segments(lengths: list[int], seed: int) -
         own = packed.documents[first_segment : first_segment + count]
         assert len(set(topics[own].tolist())) == 1
         first_segment += int(count)
-    expected = [(ids, document) for ids, _, document in slow_examples(texts, 30)]
+    expected = [(ids, document) for ids, _, document in slow_examples(texts, 30, False)]
     assert sorted(found) == sorted(expected)
