@@ -153,8 +153,8 @@ def _distribution(lengths: np.ndarray) -> Mapping[str, float]:
     if not len(lengths):
         return {}
     quantiles = np.quantile(lengths, list(QUANTILES.values()))
-    values = dict(zip(QUANTILES, quantiles.tolist(), strict=True))
-    return {"mean": round(float(lengths.mean()), 2), "max": int(lengths.max()), **values}
+    values = dict(zip(QUANTILES, quantiles.round(1).tolist(), strict=True))
+    return {"mean": round(float(lengths.mean()), 1), "max": int(lengths.max()), **values}
 
 
 def _share(part: int, whole: int) -> float:

@@ -54,10 +54,13 @@ def _sources(audit: Mapping[str, Any]) -> list[str]:
 
 def _origins(audit: Mapping[str, Any]) -> list[str]:
     large = {t: s for t, s in audit["largest_origin_share"].items() if s > LARGE_ORIGIN}
-    return [
-        f"{share:.0%} of the documents of {topic} are of one origin"
-        for topic, share in large.items()
-    ]
+    large = {t: s for t, s in audit["largest_origin_share"].items() if s > LARGE_ORIGIN}
+    if not large:
+        return []
+    shares = _listed(
+        [f"{topic} {large[topic]:.0%}" for topic in sorted(large, key=lambda t: -large[t])]
+    )
+    return [f"one origin supplies much of some topics (largest share: {shares})"]
 
 
 def _lengths(audit: Mapping[str, Any]) -> list[str]:
@@ -75,7 +78,7 @@ def _letters(audit: Mapping[str, Any]) -> list[str]:
     foreign = {t: s for t, s in audit["non_latin_share"].items() if s > FOREIGN_LETTERS}
     if not foreign or len(foreign) == len(audit["topics"]):
         return []
-    shares = ", ".join(f"{topic} {share:.0%}" for topic, share in foreign.items())
+    shares = _listed([f"{topic} {share:.0%}" for topic, share in foreign.items()])
     return [
         f"letters are of non-Latin scripts in some topics ({shares}): routing may follow script"
     ]

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.decomposition import NMF
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from configs.errors import UserError
 from configs.schema_corpus import Topics
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 SAMPLE_DOCUMENTS = 20_000
 MAX_TERMS = 20_000
@@ -36,6 +36,9 @@ def derive_topics(
     Raises:
         UserError: too few texts or terms for so many topics.
     """
+    # here and below: two seconds of imports that labelled texts need not wait for
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     stride = -(-num_documents // SAMPLE_DOCUMENTS)
     sample = list(islice(texts(), 0, None, stride))
     vectorizer = TfidfVectorizer(
@@ -68,9 +71,12 @@ def derive_topics(
 
 
 def _fit(
-    weights: csr_matrix, config: Topics, seed: int
-) -> tuple[Callable[[csr_matrix], np.ndarray], np.ndarray]:
+    weights: "csr_matrix", config: Topics, seed: int
+) -> "tuple[Callable[[csr_matrix], np.ndarray], np.ndarray]":
     """Returns (documents, terms) → scores (documents, topics), and term weights (topics, terms)."""
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.decomposition import NMF
+
     if config.derive == "nmf":
         nmf = NMF(config.num_derived, init="nndsvda", random_state=seed, max_iter=200, tol=1e-3)
         nmf.fit(weights)
@@ -80,7 +86,7 @@ def _fit(
     return lambda batch: -kmeans.transform(batch), kmeans.cluster_centers_
 
 
-def _assign(weights: csr_matrix, scores_of: Callable[[csr_matrix], np.ndarray]) -> np.ndarray:
+def _assign(weights: "csr_matrix", scores_of: "Callable[[csr_matrix], np.ndarray]") -> np.ndarray:
     topic = scores_of(weights).argmax(axis=1)
     topic[np.diff(weights.indptr) == 0] = -1
     return topic

@@ -4,7 +4,6 @@ import ast
 import gc
 import inspect
 import re
-import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +11,6 @@ from pathlib import Path
 MIN_PROSE_WORDS = 12
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _CODE_LINE = re.compile(r"^\s*(>>>|\.\.\.)")
-
-
-def start_worker() -> None:
-    """Makes a reading process leave Ctrl-C to its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def read_file(path: Path, module: str) -> list[tuple[str, str]]:

@@ -1,8 +1,7 @@
 """Source `newsgroups`: scikit-learn's 20 newsgroups, downloaded once."""
 
+import warnings
 from collections.abc import Iterator
-
-from sklearn.datasets import fetch_20newsgroups
 
 from configs.errors import UserError
 from configs.schema_corpus import NewsgroupsSource
@@ -15,10 +14,14 @@ def read_newsgroups(source: NewsgroupsSource, wanted: Wanted) -> Iterator[Docume
     Raises:
         UserError: not downloaded yet and no network.
     """
+    from sklearn.datasets import fetch_20newsgroups  # two seconds that no other source needs
+
     try:
-        posts = fetch_20newsgroups(
-            subset="all", remove=tuple(source.strip), shuffle=False, n_retries=1
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            posts = fetch_20newsgroups(
+                subset="all", remove=tuple(source.strip), shuffle=False, n_retries=1
+            )
     except OSError as error:
         raise UserError(
             f"source=newsgroups: cannot download the posts ({error}); use a source that needs no "

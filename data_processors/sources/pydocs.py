@@ -4,9 +4,12 @@ import hashlib
 import importlib.util
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
@@ -14,9 +17,9 @@ from configs.errors import UserError, nearest
 from configs.schema_corpus import PydocsSource
 from data_processors.documents import Document, Wanted
 
-from .docstrings import read_file, start_worker
+from .docstrings import read_file
 
-FILES_PER_TASK = 32
+FILES_PER_TASK = 16
 
 Module = tuple[Path, str]  # file, dotted module name
 
@@ -32,11 +35,26 @@ def read_pydocs(source: PydocsSource, wanted: Wanted) -> Iterator[Document]:
         yield from _read_alone(source, wanted)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
+    pool = ProcessPoolExecutor(workers, mp_context=context)
     try:
+        with _interrupts_ignored():  # inherited: Ctrl-C is for the parent, which then ends them
+            for _ in range(workers):
+                pool.submit(os.getpid)
         yield from _read_in_pool(source, wanted, pool, window=2 * workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def fingerprint_pydocs(source: PydocsSource) -> dict[str, str]:
