@@ -1,7 +1,7 @@
 """One statement of the verdict, and the phrases that its sentences share."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -26,16 +26,6 @@ class Sentence:
     tone: Tone
     claim: str
     evidence: str
-
-
-def rows(frame: pd.DataFrame) -> list[Any]:
-    """Returns a frame's rows as named tuples."""
-    return list(frame.itertuples(index=False))
-
-
-def largest(frame: pd.DataFrame, column: str) -> Any:
-    """Returns the row with the largest value in a column, the first of equals."""
-    return rows(frame.loc[[frame[column].idxmax()]])[0]
 
 
 def layer_names(frame: pd.DataFrame) -> str:

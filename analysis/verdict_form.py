@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from .records import largest, rows
 from .results import RoutingResults
-from .sentence import Sentence, Tone, capital, largest, layer_names, rows
+from .sentence import Sentence, Tone, capital, layer_names
 from .text import expert_name, interval_text, number, percent
 
 EVEN, CONCENTRATED = 0.5, 2.0  # MaxVio below: even load; above: concentrated

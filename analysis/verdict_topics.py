@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from .permutations import MIN_DOCUMENTS_FOR_P
+from .records import largest, rows
 from .results import RoutingResults
-from .sentence import Sentence, capital, largest, layer_names, rows
+from .sentence import Sentence, capital, layer_names
 from .text import expert_name, interval_text, number, p_text, percent, visible
 
 LISTED_CELLS = 3

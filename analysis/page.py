@@ -1,0 +1,166 @@
+"""The page: places verdict, figures and tables in one self-contained HTML file."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from .sentence import Sentence
+from .text import number, visible
+
+SHOWN_ROWS = 60
+ALL_LAYERS = ""  # the view of a panel that is the same for every layer
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure with what a reader needs to judge it.
+
+    Attributes:
+        name: id of the figure in the page and stem of its CSV file.
+        title: what it shows.
+        reading: how to read it, in a sentence.
+        facts: n, unit and baseline.
+        views: layer (as text) → figure, or `ALL_LAYERS` → the one figure.
+        table: every number of the figure; all of it becomes the CSV file.
+        shown: the rows that the page shows; None = the first of `table`.
+        by_topic: whether the topic filter works on it.
+        height: pixels kept free for the figure.
+    """
+
+    name: str
+    title: str
+    reading: str
+    facts: str
+    views: Mapping[str, go.Figure]
+    table: pd.DataFrame
+    shown: pd.DataFrame | None = None
+    by_topic: bool = False
+
+    @property
+    def by_layer(self) -> bool:
+        return ALL_LAYERS not in self.views
+
+    @property
+    def height(self) -> int:
+        return max(int(view.layout.height) for view in self.views.values())
+
+
+@dataclass(frozen=True)
+class ExpertCard:
+    """The tokens an expert is most enriched for: (token, explanation)."""
+
+    name: str
+    tokens: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter of the page.
+
+    Attributes:
+        name: anchor.
+        title: heading.
+        lead: one or two sentences before the figures.
+        panels: its figures.
+        cards: layer → cards of its experts.
+        notes: warnings or definitions, (term, text).
+    """
+
+    name: str
+    title: str
+    lead: str
+    panels: Sequence[Panel] = ()
+    cards: Mapping[int, Sequence[ExpertCard]] = field(default_factory=dict)
+    notes: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page.
+
+    Attributes:
+        title: the run's name.
+        subtitle: what was analysed, in a line.
+        verdict: its sentences.
+        overview: one row per layer.
+        sections: the chapters after the verdict.
+        topics: topic names in the order of the figures.
+        layers: layer numbers.
+    """
+
+    title: str
+    subtitle: str
+    verdict: Sequence[Sentence]
+    overview: pd.DataFrame
+    sections: Sequence[Section]
+    topics: Sequence[str]
+    layers: Sequence[int]
+
+
+def render(page: Page) -> str:
+    """Renders the page: no request leaves it, and no script but its own two runs."""
+    environment = Environment(
+        loader=PackageLoader("analysis"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"visible": visible, "cell": cell_text}
+    loader = environment.loader
+    assert loader is not None
+    script = loader.get_source(environment, "page.js")[0]
+    plotly = get_plotlyjs()
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        shown_rows=SHOWN_ROWS,
+        style=Markup(loader.get_source(environment, "page.css")[0]),
+        plotly=Markup(plotly),
+        script=Markup(script),
+        script_hashes=[_csp_hash(plotly), _csp_hash(script)],
+        figures=Markup(_figures_json(page)),
+    )
+
+
+def cell_text(value: Any) -> str:
+    """Formats a table cell."""
+    if isinstance(value, float):
+        return number(value, 4)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return visible(str(value))
+
+
+def _csp_hash(script: str) -> str:
+    """Names a script in a Content-Security-Policy: only scripts with these bytes run."""
+    digest = hashlib.sha256(script.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _figures_json(page: Page) -> str:
+    """Puts all figures into JSON that can stand inside a script element."""
+    panels = {
+        panel.name: {
+            layer: {"data": shape["data"], "layout": shape["layout"]}
+            for layer, view in panel.views.items()
+            for shape in [view.to_plotly_json()]
+        }
+        for section in page.sections
+        for panel in section.panels
+    }
+    content = {"panels": panels, "layers": [str(layer) for layer in page.layers]}
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,254 @@
+"""The chapters around routing: the corpus, training, methods; and the table of layers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from configs.manifest import Manifest
+
+from .corpus_audit import CorpusAudit
+from .figures.corpus import documents_figure, lengths_figure, overlap_figure
+from .figures.training import (
+    balance_loss_figure,
+    layer_curve_figure,
+    loss_figure,
+    topic_loss_figure,
+)
+from .page import ALL_LAYERS, Panel, Section
+from .records import largest, rows
+from .results import RoutingResults
+from .text import expert_name, number, percent, visible
+from .training import TrainingCurves
+from .verdict import ModelQuality
+
+
+def overview_table(results: RoutingResults) -> pd.DataFrame:
+    """One row per layer: the report in a table."""
+    table = []
+    for info, balance in zip(rows(results.information), rows(results.balance), strict=True):
+        cells = results.cells[results.cells.layer == info.layer]
+        top = largest(cells, "low" if cells.low.notna().any() else "log2_ratio")
+        pair = f"{expert_name(top.layer, top.expert)} · {visible(top.topic, 24)}"
+        sure = info.family_p_value <= results.alpha
+        table.append(
+            {
+                "layer": str(info.layer),
+                "topic information (bits)": number(info.bits),
+                "share of log2 T": percent(info.share),
+                "size": info.band if sure else "no evidence",
+                "p (family-wise)": number(info.family_p_value, 2),
+                "strongest pair": pair,
+                "ratio (log2)": number(top.log2_ratio, 2),
+                "MaxVio": number(balance.max_violation, 2),
+                "effective experts": f"{number(balance.effective_experts)} of {balance.experts}",
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def corpus_section(audit: CorpusAudit) -> Section:
+    """What the model saw."""
+    total = int(audit.documents.documents.sum())
+    by_split = audit.documents.groupby("split", sort=False).documents.sum()
+    splits = ", ".join(f"{int(count):,} {split}" for split, count in by_split.items())
+    removed = ", ".join(f"{count:,} {reason}" for reason, count in audit.removed.items() if count)
+    notes = [("Caution", text) for text in audit.warnings] or [("Caution", "nothing stands out")]
+    notes += [("Removed", removed or "nothing")]
+    notes += [
+        (
+            f"{row.kind.capitalize()} duplicates",
+            f"{row.found:,} found, {row.removed:,} removed ({row.within_topics:,} within a topic, "
+            f"{row.across_topics:,} across topics); {row.across_splits:,} left across splits",
+        )
+        for row in rows(audit.duplicates)
+    ]
+    notes += [
+        (
+            f"{visible(row.topic)}",
+            f"largest origin gives {percent(row.largest_origin_share)} of documents; "
+            f"{percent(row.non_latin_share)} of letters are not Latin",
+        )
+        for row in rows(audit.quality)
+    ]
+    facts = f"n = {total:,} documents."
+    return Section(
+        "corpus",
+        "What the model saw",
+        f"{total:,} documents in {len(audit.topics)} topics ({splits}). The probe split is held "
+        "out of training and has equally many documents per topic.",
+        [
+            Panel(
+                "documents",
+                "Documents per topic",
+                "Topics of equal length here weigh equally in training.",
+                f"{facts} Unit: documents. Baseline: equal bars.",
+                {ALL_LAYERS: documents_figure(audit.documents, audit.topics)},
+                audit.documents,
+                by_topic=True,
+            ),
+            Panel(
+                "lengths",
+                "Length of documents",
+                "Topics whose documents differ in length can be told apart without their words.",
+                f"{facts} Unit: words. Baseline: the same span for every topic.",
+                {ALL_LAYERS: lengths_figure(audit.lengths)},
+                audit.lengths,
+                by_topic=True,
+            ),
+            Panel(
+                "overlap",
+                "Words that topics share",
+                "Dark: two topics that use different words, so that words alone can look like "
+                "topic.",
+                f"{facts} Unit: Σ over words of the smaller of the two shares. Baseline: 100 % "
+                "for equal vocabularies; small topics overlap less by chance.",
+                {ALL_LAYERS: overlap_figure(audit.overlap, audit.topics)},
+                audit.overlap,
+                by_topic=True,
+            ),
+        ],
+        notes=notes,
+    )
+
+
+def training_section(
+    curves: TrainingCurves, quality: ModelQuality | None, results: RoutingResults
+) -> Section:
+    """Training curves."""
+    tokens = f"n = {quality.train_tokens:,} training tokens." if quality else ""
+    unigram = quality.unigram_entropy if quality else None
+    baseline = "Baseline: the unigram entropy." if quality else ""
+    panels = [
+        Panel(
+            "loss",
+            "Loss",
+            "The distance below the dashed line is what the model knows beyond how frequent "
+            "tokens are.",
+            f"{tokens} Unit: nats per masked token, without balance losses. {baseline}",
+            {ALL_LAYERS: loss_figure(curves.curves, unigram)},
+            curves.curves,
+        )
+    ]
+    if len(curves.topics):
+        panels.append(
+            Panel(
+                "topic-loss",
+                "Validation loss by topic",
+                "Topics that lie lower are easier to predict.",
+                f"{tokens} Unit: nats per masked token. Baseline: the other topics.",
+                {ALL_LAYERS: topic_loss_figure(curves.topics, results.topics)},
+                curves.topics,
+                by_topic=True,
+            )
+        )
+    if curves.curves.metric.str.startswith("balance/").any():
+        own = curves.curves[curves.curves.metric.str.startswith("balance/")]
+        panels.append(
+            Panel(
+                "balance-losses",
+                "Balance losses",
+                "Each before its weight; Switch and GShard losses are 1 at perfect balance.",
+                f"{tokens} Unit: the loss itself. Baseline: its value at perfect balance.",
+                {ALL_LAYERS: balance_loss_figure(curves.curves)},
+                own,
+            )
+        )
+    for metric, name, title, reading, baseline in (
+        (
+            "max_violation",
+            "balance-curve",
+            "Balance during training",
+            "A line that stays high is a layer whose router favours few experts.",
+            "0 at perfect balance",
+        ),
+        (
+            "router_entropy",
+            "entropy-curve",
+            "Router entropy during training",
+            "Falling lines are routers that become sure of their choice.",
+            f"log of {results.num_experts} experts for a router that does not choose",
+        ),
+    ):
+        own = curves.layers[curves.layers.metric == metric]
+        if len(own):
+            unit = "MaxVio" if metric == "max_violation" else "nats"
+            panels.append(
+                Panel(
+                    name,
+                    title,
+                    reading,
+                    f"{tokens} Unit: {unit}. Baseline: {baseline}.",
+                    {ALL_LAYERS: layer_curve_figure(curves.layers, metric, unit)},
+                    own,
+                )
+            )
+    return Section("training", "Training curves", "How the model got where it is.", panels)
+
+
+DEFINITIONS = (
+    (
+        "Untouched tokens",
+        "Real tokens that masking left alone. Padding is never counted; masked, replaced, kept "
+        "and special tokens are reported apart.",
+    ),
+    (
+        "Share of an expert",
+        "Tokens that chose it, over all tokens (chance k/E). The k choices of a token are one "
+        "observation.",
+    ),
+    (
+        "Topic information",
+        "I = H(mean over t of p(e|t)) − mean over t of H(p(e|t)), in bits, topics weighted "
+        "equally; plug-in minus the mean under permutation.",
+    ),
+    (
+        "P-values",
+        "Documents are the unit: whole documents swap topics, P times, the same P permutations "
+        "for every test; p = (b + 1) / (P + 1). Family-wise over layers by the largest "
+        "standardised information, over cells (layers × experts × topics) by the largest "
+        "studentised deviation. Below 10 documents per topic no p-value is given.",
+    ),
+    (
+        "Intervals",
+        "95 % percentile intervals of a document bootstrap with Poisson(1) weights; for tokens of "
+        "an expert, binomial.",
+    ),
+    (
+        "Log2 ratio",
+        "Topic's share of choices over the mean of all topics, half a choice added to every cell.",
+    ),
+)
+
+
+def methods_section(manifests: Mapping[str, Manifest], settings: Mapping[str, Any]) -> Section:
+    """How every number was made."""
+    notes = list(DEFINITIONS)
+    notes += [(f"report.{name}", str(value)) for name, value in settings.items()]
+    for name, manifest in manifests.items():
+        facts = [
+            manifest.command,
+            f"seed {manifest.seed}; config {manifest.config_hash}; result {manifest.fingerprint}",
+            *_flat(manifest.config),
+        ]
+        notes.append((f"Stage {name}", "\n".join(facts)))
+    versions = next(iter(manifests.values())).versions
+    notes.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    return Section(
+        "methods",
+        "Methods",
+        "Definitions, settings, commands and hashes: enough to make the page again. Same input, "
+        "settings and seed give the same page.",
+        notes=notes,
+    )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Lists a nested config as key=value lines."""
+    lines = []
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            lines += _flat(value, f"{prefix}{name}.")
+        elif name != "seed":
+            lines.append(f"{prefix}{name}={value}")
+    return lines
