@@ -1,6 +1,7 @@
 """Loads a checkpoint, ours or anyone's, and checks that it fits the dataset."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.utils.logging import disable_progress_bar
 
 import model  # noqa: F401  (registers our classes with transformers)
 from configs.errors import UserError
 from configs.manifest import digest, hash_file
 from data_processors.tokenizers import tokenizer_hash
+
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def load_model(path: str, device: torch.device) -> PreTrainedModel:
@@ -30,6 +34,7 @@ def load_model(path: str, device: torch.device) -> PreTrainedModel:
             does not know by itself.
     """
     _check_weight_files(Path(path))
+    disable_progress_bar()  # the stage has its own
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         architectures = config.architectures or [""]
@@ -103,6 +108,8 @@ def checkpoint_fingerprint(path: str) -> str:
 def _check_weight_files(folder: Path) -> None:
     """Opens every weight file of a local checkpoint; a cut file is found by its header."""
     if not folder.is_dir():
+        if not HUB_NAME.fullmatch(folder.as_posix()):
+            raise UserError(f"{folder}: no such folder, and not a hub name (owner/name)")
         return
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no checkpoint there (config.json is missing)")

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from configs.errors import UserError
+
 from .capture import RoutingCapture
 from .recorder import Observation, real_positions, true_ids
 from .tables import SPECIAL, UNTOUCHED
@@ -30,7 +32,16 @@ class Observer:
         self.is_causal = not type(network).__name__.endswith("ForMaskedLM")
 
     def prepare(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Returns the batch that the model is to see, on the host."""
+        """Returns the batch that the model is to see, on the host.
+
+        Raises:
+            UserError: packed examples for a model that cannot keep their documents apart.
+        """
+        if "segment_ids" in batch and not self._is_ours:
+            raise UserError(
+                f"{type(self._network).__name__}: attends across packed documents; redo "
+                "`moescope mask` with dataset.packing=none"
+            )
         return without_masks(batch) if self.is_causal else batch
 
     @torch.inference_mode()

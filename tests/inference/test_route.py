@@ -1,0 +1,291 @@
+"""The route stage end to end, against a slow twin that runs one example at a time."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from datasets import load_from_disk
+from torch.nn import functional as F
+from transformers import AutoTokenizer, OlmoeConfig, OlmoeForCausalLM, PreTrainedModel
+
+from configs.compose import compose_config
+from configs.errors import UserError
+from configs.manifest import Manifest
+from configs.schema import Config
+from configs.stage import execute
+from data_processors.corpus import STAGE as CORPUS
+from data_processors.mask import STAGE as MASK
+from inference.route import STAGE
+from inference.store import RoutingStore
+from model import MoescopeConfig, MoescopeForMaskedLM
+
+EXPERTS, TOP_K = 6, 2
+SIZES = {
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_experts_per_tok": TOP_K,
+    "intermediate_size": 16,
+}
+
+
+def make_config(runs: Path, *overrides: str) -> Config:
+    return compose_config(
+        [
+            "source=synthetic",
+            "source.documents_per_topic=40",
+            "source.words_per_document=30",
+            "source.num_topics=3",
+            "corpus.clean.min_chars=1",
+            "corpus.splits.probe_documents=12",
+            "tokenizer.vocab_size=400",
+            "dataset.sequence_length=20",
+            "name=t",
+            f"paths.runs={runs}",
+            "route.batch_size=8",
+            "route.position_bins=4",
+            "route.sample_documents=2",
+            *overrides,
+        ]
+    )
+
+
+def save(network: PreTrainedModel, config: Config, folder: Path) -> str:
+    network.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(config.paths.dataset / "tokenizer").save_pretrained(folder)
+    return str(folder)
+
+
+def encoder(vocab_size: int, **changes: object) -> MoescopeForMaskedLM:
+    torch.manual_seed(0)
+    settings = SIZES | {"moe_intermediate_size": 8, "num_experts": EXPERTS, "first_k_dense": 1}
+    config = MoescopeConfig(
+        vocab_size=vocab_size,
+        router={"name": "topk"},
+        initializer_range=0.3,
+        max_position_embeddings=64,
+        **settings | changes,
+    )
+    return MoescopeForMaskedLM(config).eval()
+
+
+@pytest.fixture(scope="module", params=["none", "documents"])
+def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    runs = tmp_path_factory.mktemp("runs")
+    config = make_config(runs, f"dataset.packing={request.param}")
+    for stage in (CORPUS, MASK):
+        execute(stage, config, command="test")
+    return config
+
+
+def route(dataset: Config, model: str, *overrides: str) -> tuple[Manifest, RoutingStore]:
+    paths = f"paths.runs={dataset.paths.runs}"
+    packing = f"dataset.packing={dataset.dataset.packing}"
+    config = make_config(Path("unused"), paths, packing, f"route.model={model}", *overrides)
+    manifest = execute(STAGE, config, command="test")
+    return manifest, RoutingStore.open(config.paths.routing)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.route.MIN_EXAMPLES", 1)
+
+
+@torch.no_grad()
+def slow_twin(network: MoescopeForMaskedLM, config: Config) -> tuple[Counter, Counter, dict]:
+    """Runs each example alone, without padding; counts token by token.
+
+    Returns:
+        (document, stratum, layer, expert) → choices, (document, stratum) → tokens,
+        document → list of label losses.
+    """
+    choices, tokens = Counter(), Counter()
+    losses: dict[int, list[float]] = {}
+    for row in load_from_disk(str(config.paths.dataset / "probe")):
+        segments = row.get("segment_ids") or [0] * row["length"]
+        positions = [i - segments.index(s) for i, s in enumerate(segments)]
+        output = network(
+            input_ids=torch.tensor([row["corrupted_ids"]]),
+            segment_ids=torch.tensor([segments]) if "segment_ids" in row else None,
+            position_ids=torch.tensor([positions]),
+            output_routing=True,
+        )
+        for i, (segment, stratum) in enumerate(zip(segments, row["mask_kind"], strict=True)):
+            document = row["documents"][segment]
+            tokens[document, stratum] += 1
+            for layer, routing in enumerate(output.routing):
+                for expert in routing.expert_ids[i].tolist():
+                    choices[document, stratum, layer, expert] += 1
+            if stratum in (1, 2, 3):
+                target = torch.tensor(row["input_ids"][i])
+                losses.setdefault(document, []).append(
+                    F.cross_entropy(output.logits[0, i], target).item()
+                )
+    return choices, tokens, losses
+
+
+def test_store_equals_a_slow_twin(dataset: Config, tmp_path: Path, small_chunks: None) -> None:
+    network = encoder(400)
+    manifest, store = route(dataset, save(network, dataset, tmp_path))
+    choices, tokens, losses = slow_twin(network, dataset)
+    documents = store.documents
+    assert store.layers == [1, 2], "the dense first layer has no experts"
+    assert (store.num_experts, store.top_k) == (EXPERTS, TOP_K)
+    assert documents["document"].tolist() == sorted({document for document, _ in tokens})
+    assert store.facts.num_tokens == manifest.counts["num_tokens"] == sum(tokens.values())
+
+    topic_of = dict(zip(documents["document"], documents["topic_id"], strict=True))
+    table = np.zeros_like(store.tables["topic_stratum"])
+    by_document = {0: np.zeros_like(store.expert_counts), 1: np.zeros_like(store.expert_counts)}
+    for (document, stratum, layer, expert), count in choices.items():
+        table[topic_of[document], stratum, layer, expert] += count
+        if stratum in by_document:
+            by_document[stratum][document, layer, expert] += count
+    total = np.zeros_like(store.tables["topic_stratum_tokens"])
+    for (document, stratum), count in tokens.items():
+        total[topic_of[document], stratum] += count
+    assert np.array_equal(store.tables["topic_stratum_tokens"], total)
+    # other batch shapes round differently: a choice on the edge may fall the other way
+    assert np.abs(store.tables["topic_stratum"] - table).sum() <= 4
+    assert np.abs(store.expert_counts - by_document[0]).sum() <= 4
+    assert np.abs(store.masked_expert_counts - by_document[1]).sum() <= 4
+    for row in documents.itertuples():
+        assert row.num_untouched == tokens[row.document, 0]
+        assert row.num_masked == tokens[row.document, 1]
+        assert row.num_labels == len(losses.get(row.document, []))
+        if row.num_labels:
+            assert row.loss == pytest.approx(np.mean(losses[row.document]), rel=1e-3)
+
+
+def test_parts_of_the_store_agree(dataset: Config, tmp_path: Path) -> None:
+    _, store = route(dataset, save(encoder(400), dataset, tmp_path), "route.max_types=50")
+    tables = store.tables
+    untouched = tables["topic_stratum"][:, 0].sum(0)
+    for name in ("type_expert", "position_expert"):
+        assert np.array_equal(tables[name].sum(0), untouched)
+    assert np.array_equal(np.diagonal(tables["coactivation"], axis1=1, axis2=2), untouched)
+    masked = tables["topic_stratum"][:, 1].sum(0)
+    assert np.array_equal(tables["target_expert"].sum(0), masked)
+    special = tables["topic_stratum"][:, 4].sum(0)
+    assert np.array_equal(tables["class_expert"].sum(0), untouched + masked + special)
+    mask_class = store.facts.token_classes.index("mask")
+    assert np.array_equal(tables["class_expert"][mask_class], masked)
+    tokens = tables["topic_stratum_tokens"].sum(0)
+    assert tables["transition"].sum() == tokens[0] * (len(store.layers) - 1)
+    assert np.array_equal(tables["topic_stratum"].sum((0, 2, 3)), tokens * 2 * TOP_K)
+    mean_entropy = tables["stratum_entropy"] / tokens[:, None]
+    assert (mean_entropy > 0).all()
+    assert (mean_entropy <= np.log(EXPERTS)).all()
+    assert len(store.facts.types) == 50
+    assert tables["type_tokens"][-1] > 0
+    assert (np.diff(tables["type_tokens"][:20]) <= 12).all(), "frequent types come first"
+
+
+def test_the_sample_holds_whole_documents(dataset: Config, tmp_path: Path) -> None:
+    _, store = route(dataset, save(encoder(400), dataset, tmp_path))
+    ids = store.sample["document"].unique()
+    documents = store.documents.set_index("document")
+    assert documents.loc[ids].groupby("topic").size().tolist() == [2, 2, 2]
+    for document, rows in store.sample.groupby("document"):
+        assert rows["position"].tolist() == list(range(len(rows)))
+        facts = documents.loc[document]
+        assert (rows["stratum"] != 4).sum() == facts["num_tokens"]
+        assert rows["loss"].notna().sum() == facts["num_labels"]
+        assert rows["loss"].mean() == pytest.approx(facts["loss"], rel=1e-4)
+        assert rows["predicted_id"].notna().equals(rows["loss"].notna())
+        counted = np.zeros((2, EXPERTS), dtype=int)
+        for token in store.sample_experts[rows.index[rows["stratum"] == 0]]:
+            for layer in range(2):
+                counted[layer, token[layer]] += 1
+        assert np.array_equal(counted, store.expert_counts[document])
+    text = pq.read_table(dataset.paths.corpus / "probe-00000-of-00001.parquet").to_pylist()
+    if dataset.dataset.packing == "none":
+        tokenizer = AutoTokenizer.from_pretrained(dataset.paths.dataset / "tokenizer")
+        rows = store.sample[(store.sample["document"] == ids[0]) & (store.sample["stratum"] != 4)]
+        assert tokenizer.decode(rows["token_id"].tolist()) == text[ids[0]]["text"]
+
+
+def test_the_same_run_gives_the_same_bytes(dataset: Config, tmp_path: Path) -> None:
+    model = save(encoder(400), dataset, tmp_path)
+    first, _ = route(dataset, model, "force=true")
+    second, _ = route(dataset, model, "force=true")
+    assert first.files == second.files
+
+
+def test_a_foreign_causal_model_sees_the_text_without_masks(
+    dataset: Config, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    olmoe = OlmoeConfig(vocab_size=400, num_experts=EXPERTS, **SIZES)
+    network = OlmoeForCausalLM(olmoe).eval()
+    model = save(network, dataset, tmp_path)
+    if dataset.dataset.packing == "documents":
+        with pytest.raises(UserError, match="packing"):
+            route(dataset, model)
+        return
+    _, store = route(dataset, model)
+    assert store.layers == [0, 1, 2]
+    assert np.isnan(store.tables["stratum_entropy"]).all()
+    assert (store.tables["topic_stratum"][:, 1:4] == 0).all()
+    assert (store.sample["token_id"] == store.sample["input_id"]).all()
+    row = load_from_disk(str(dataset.paths.dataset / "probe"))[0]
+    windows = [
+        r["input_ids"]
+        for r in load_from_disk(str(dataset.paths.dataset / "probe"))
+        if r["documents"] == row["documents"]
+    ]
+    losses = []
+    for ids in windows:
+        tokens = torch.tensor([ids])
+        with torch.no_grad():
+            logits = network(tokens).logits
+        # every content token after the window's first has a loss; the closing [SEP] has none
+        losses.append(F.cross_entropy(logits[0, :-2], tokens[0, 1:-1], reduction="none"))
+    document = store.documents.iloc[0]
+    assert document["loss"] == pytest.approx(torch.cat(losses).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("nowhere", "no such folder"),
+        ("dense", "dense model has no experts"),
+        ("vocabulary", "its vocabulary has 300 types"),
+        ("tokenizer", "its tokenizer .* is not that of"),
+        ("truncated", "model.safetensors: damaged or truncated"),
+        ("incomplete", "lacks .* weights"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    dataset: Config, tmp_path: Path, fault: str, message: str
+) -> None:
+    folder = tmp_path / "checkpoint"
+    if fault == "dense":
+        save(encoder(400, num_experts=0, num_experts_per_tok=1), dataset, folder)
+    elif fault == "vocabulary":
+        save(encoder(300), dataset, folder)
+    elif fault != "nowhere":
+        save(encoder(400), dataset, folder)
+    if fault == "tokenizer":
+        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        (folder / "tokenizer.json").write_text(text.replace('"[UNK]"', '"[unk]"'))
+    weights = folder / "model.safetensors"
+    if fault == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    if fault == "incomplete":
+        config = (folder / "config.json").read_text()
+        (folder / "config.json").write_text(
+            config.replace('"num_hidden_layers": 3', '"num_hidden_layers": 4')
+        )
+    with pytest.raises(UserError, match=message) as caught:
+        route(dataset, str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_trained_model_the_next_step_is_named(dataset: Config) -> None:
+    config = make_config(Path("unused"), f"paths.runs={dataset.paths.runs}")
+    with pytest.raises(UserError, match="run `moescope train` first"):
+        execute(STAGE, config, command="test")
