@@ -102,7 +102,9 @@ class MoescopeTrainer(Trainer):
         self.settings = settings
         self.coefficients = dict(coefficients) if architecture.num_experts else {}
         self.topics = topics
-        self._topic_of_document = torch.from_numpy(topics.of_document).to(self.args.device).long()
+        self._topic_of_document = torch.tensor(
+            topics.of_document, dtype=torch.int64, device=self.args.device
+        )
         self._eval_rows = eval_rows
         self.layer_numbers = [
             i for i in range(architecture.num_hidden_layers) if architecture.is_moe_layer(i)
@@ -236,7 +238,7 @@ class MoescopeTrainer(Trainer):
                 **language,
                 "balance": self._balance(sums),
                 "learning_rate": logs["learning_rate"],
-                "tokens_per_s": sums["tokens"] / max(now - self._window_started, 1e-9),
+                "tokens_per_s": float(sums["tokens"]) / max(now - self._window_started, 1e-9),
                 "grad_norm": logs.get("grad_norm"),
                 "layers": summarise_layers(sums, self.layer_numbers),
             },
