@@ -14,14 +14,25 @@ from data_processors.corpus import STAGE as CORPUS
 from data_processors.mask import STAGE as MASK
 from train.train import STAGE as TRAIN
 
-SMALL = (
-    "experiment=debug source.documents_per_topic=40 source.words_per_document=30 "
-    "corpus.splits.probe_documents=4 corpus.splits.validation=0.2 corpus.clean.min_chars=20 "
-    "tokenizer.vocab_size=400 dataset.sequence_length=32 model.hidden_size=32 "
-    "model.intermediate_size=48 model.moe_intermediate_size=24 model.dropout=0.1 "
-    "train.batch_size=8 train.max_steps=16 train.log_every=2 train.eval_every=4 "
-    "train.eval_examples=10"
-).split()
+SMALL = [
+    "experiment=debug",
+    "source.documents_per_topic=40",
+    "source.words_per_document=30",
+    "corpus.splits.probe_documents=4",
+    "corpus.splits.validation=0.2",
+    "corpus.clean.min_chars=20",
+    "tokenizer.vocab_size=400",
+    "dataset.sequence_length=32",
+    "model.hidden_size=32",
+    "model.intermediate_size=48",
+    "model.moe_intermediate_size=24",
+    "model.dropout=0.1",
+    "train.batch_size=8",
+    "train.max_steps=16",
+    "train.log_every=2",
+    "train.eval_every=4",
+    "train.eval_examples=10",
+]
 MakeConfig = Callable[..., Config]
 
 

@@ -1,6 +1,7 @@
 """The train stage as a whole: resuming, checkpoints, what it writes, what it refuses."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,8 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 def test_resuming_equals_never_stopping(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
 ) -> None:
-    settings = ("tracking=none", "train.max_steps=20", *overrides)  # stops inside the second epoch
+    # eleven batches an epoch: stops, and resumes, inside the second
+    settings = ("tracking=none", "train.batch_size=24", "train.max_steps=20", *overrides)
     straight = make_config(*settings, runs="straight")
     train(straight)
     stopped = make_config(*settings, runs="stopped")
@@ -121,9 +123,7 @@ def test_written_model_is_the_best_one_and_loads_by_its_auto_class(make_config: 
     validation = [r for r in records(config) if r["split"] == "validation"]
     best = min(validation, key=lambda record: record["loss"])
     assert manifest.counts["best_step"] == best["step"]
-    assert_same_weights(
-        config.paths.model, config.paths.checkpoints / f"checkpoint-{best['step']}"
-    )
+    assert_same_weights(config.paths.model, config.paths.checkpoints / f"checkpoint-{best['step']}")
     model = AutoModelForMaskedLM.from_pretrained(config.paths.model)
     tokenizer = AutoTokenizer.from_pretrained(config.paths.model)
     ids = tokenizer("some words", return_tensors="pt")["input_ids"]
@@ -202,7 +202,6 @@ def test_a_dataset_too_long_for_the_model_is_refused(make_config: MakeConfig) ->
 def test_another_tokenizer_beside_the_dataset_is_refused(
     make_config: MakeConfig, masked: Path, tmp_path: Path
 ) -> None:
-    import shutil
 
     shutil.copytree(masked / "dataset", tmp_path / "dataset")
     path = tmp_path / "dataset/tokenizer/tokenizer.json"

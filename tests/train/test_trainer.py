@@ -1,6 +1,7 @@
 """Loss scaling, schedule and evaluation of the Trainer."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,9 @@ def step_gradients(
         for i in range(0, len(rows), micro_batch)
     ]
     trainer.model.zero_grad()
-    samples, num_labels = trainer.get_batch_samples(iter(batches), len(batches), torch.device("cpu"))
+    samples, num_labels = trainer.get_batch_samples(
+        iter(batches), len(batches), torch.device("cpu")
+    )
     trainer.current_gradient_accumulation_steps = len(samples)
     for batch in samples:
         trainer.training_step(trainer.model, batch, num_labels)
@@ -141,16 +144,14 @@ def test_unigram_entropy_equals_a_loop(make_config: MakeConfig, masked: Path) ->
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
-def test_schedule_warms_up_then_decays_to_its_floor(
-    make_config: MakeConfig, schedule: str
-) -> None:
+def test_schedule_warms_up_then_decays_to_its_floor(make_config: MakeConfig, schedule: str) -> None:
     settings = make_config(
         f"train.schedule={schedule}", "train.warmup=0.1", "train.floor=0.2"
     ).train
     factors = [learning_rate_factor(step, 100, settings) for step in range(101)]
     np.testing.assert_allclose(factors[:10], np.arange(1, 11) / 10)
     assert max(factors) == 1
-    assert all(later <= earlier for earlier, later in zip(factors[10:], factors[11:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(factors[10:]))
     assert factors[100] == pytest.approx(1.0 if schedule == "constant" else 0.2)
 
 
