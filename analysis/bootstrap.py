@@ -46,7 +46,7 @@ def bootstrap_topic_sums(
 
 
 def interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval (95 %) over the first axis; NaN where there are no draws."""
+    """Percentile interval (95%) over the first axis; NaN where there are no draws."""
     if not len(draws):
         empty = np.full(draws.shape[1:], np.nan)
         return empty, empty

@@ -19,8 +19,8 @@ from .permutations import (
 )
 from .topics import squared_residuals, studentised
 
-# Bands of the information as a share of log2 T. Known points: Mixtral 0.1–0.4 %, an encoder
-# trained on Reddit titles 0–0.7 %, OLMoE 7–22 %.
+# Bands of the information as a share of log2 T. Known points: Mixtral 0.1–0.4%, an encoder
+# trained on Reddit titles 0–0.7%, OLMoE 7–22%.
 BANDS = ((0.005, "negligible"), (0.02, "weak"), (0.10, "moderate"), (np.inf, "strong"))
 
 
@@ -87,7 +87,7 @@ def topic_information(data: DocumentCounts, null: TopicNull, weights: np.ndarray
     """Topic information of each layer, corrected for chance.
 
     Returns:
-        One row per layer: `plug_in_bits`, `null_bits` (mean of the null) with its central 95 %
+        One row per layer: `plug_in_bits`, `null_bits` (mean of the null) with its central 95%
         `null_low`, `null_high`, `bits` (plug-in minus null mean) with the bootstrap interval
         `low`, `high`, `share` of log2 T (+ `share_low`, `share_high`), `band`, `p_value`,
         `family_p_value` (over layers, by the maximum; both NaN when a topic has fewer than 10

@@ -51,7 +51,7 @@ def expert_load(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
     Returns:
         One row per layer and expert: `layer, expert, share, low, high, chance` (k/E), `tokens`,
         `documents`, `documents_using` (with at least one token on the expert), `dead`, and
-        `use_bound`: upper 95 % bound for the share of documents that use a dead expert.
+        `use_bound`: upper 95% bound for the share of documents that use a dead expert.
     """
     documents, _, experts = data.counts.shape
     share = data.counts.sum(axis=0) / data.tokens.sum()  # (L, E)

@@ -73,6 +73,7 @@ class Section:
         panels: its figures.
         cards: layer → cards of its experts.
         notes: warnings or definitions, (term, text).
+        listings: long plain text, (summary, text), closed until asked for.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Section:
     panels: Sequence[Panel] = ()
     cards: Mapping[int, Sequence[ExpertCard]] = field(default_factory=dict)
     notes: Sequence[tuple[str, str]] = ()
+    listings: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)

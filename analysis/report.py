@@ -79,10 +79,11 @@ def sections(
     quality: ModelQuality | None,
 ) -> list[Section]:
     """Builds the chapters between the verdict and the methods."""
-    chapters = [load_section(results), topics_section(results), depth_section(results)]
-    chapters += [strata_section(results), vocabulary_section(results), corpus_section(audit)]
+    chapters = [corpus_section(audit)]
     if curves is not None:
         chapters.append(training_section(curves, quality, results))
+    chapters += [load_section(results), topics_section(results), depth_section(results)]
+    chapters += [strata_section(results), vocabulary_section(results)]
     return chapters
 
 

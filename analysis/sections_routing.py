@@ -38,7 +38,7 @@ def load_section(results: RoutingResults) -> Section:
                 "load",
                 "Load of each expert, all topics",
                 "A bar above the dashed line is an expert that gets more than an even share; the "
-                "thin line is the 95 % interval over documents.",
+                "thin line is the 95% interval over documents.",
                 facts,
                 _by_layer(results.load, load_figure),
                 results.load,
@@ -117,13 +117,13 @@ def depth_section(results: RoutingResults) -> Section:
             Panel(
                 "depth",
                 "Topic information by layer",
-                "Points above the grey band carry topic information. Below 0.5 % is negligible, "
-                "to 2 % weak, to 10 % moderate, above strong; for comparison, Mixtral 0.1–0.4 %, "
-                "OLMoE 7–22 %.",
+                "Points above the grey band carry topic information. Below 0.5% is negligible, "
+                "to 2% weak, to 10% moderate, above strong; for comparison, Mixtral 0.1–0.4%, "
+                "OLMoE 7–22%.",
                 f"n = {first.documents:,} documents of {first.topics} topics, {first.tokens:,} "
                 f"untouched tokens. Unit: share of log2 T = {number(first.max_bits)} bits. "
                 f"Baseline: the mean of {first.permutations:,} shuffles of topics over documents, "
-                "subtracted; the band is their central 95 %.",
+                "subtracted; the band is their central 95%.",
                 {ALL_LAYERS: depth_figure(results.information)},
                 results.information,
             )
@@ -176,7 +176,7 @@ def strata_section(results: RoutingResults) -> Section:
             )
         )
     return Section(
-        "strata",
+        "masks",
         "Masked and special positions",
         "Masked language models route masked positions by themselves. They are kept apart here, "
         "so that the share of masks cannot pass for a topic.",
@@ -202,7 +202,7 @@ def vocabulary_section(results: RoutingResults) -> Section:
         "vocabulary",
         "Vocabulary",
         "The tokens each expert is most enriched for, against its share of all tokens: types seen "
-        "at least 10 times, ranked by the lower end of a 95 % interval. ␣ is a space. Tokens count "
+        "at least 10 times, ranked by the lower end of a 95% interval. ␣ is a space. Tokens count "
         "as independent here, so types from few documents look surer than they are.",
         [panel] if first.types else [],
         cards={layer: _cards(results, layer) for layer in results.layers},

@@ -22,6 +22,8 @@ from .text import expert_name, number, percent, visible
 from .training import TrainingCurves
 from .verdict import ModelQuality
 
+QUALITY = ("largest_origin_share", "non_latin_share")
+
 
 def overview_table(results: RoutingResults) -> pd.DataFrame:
     """One row per layer: the report in a table."""
@@ -34,10 +36,10 @@ def overview_table(results: RoutingResults) -> pd.DataFrame:
         table.append(
             {
                 "layer": str(info.layer),
-                "topic information (bits)": number(info.bits),
+                "topic bits": number(info.bits),
                 "share of log2 T": percent(info.share),
                 "size": info.band if sure else "no evidence",
-                "p (family-wise)": number(info.family_p_value, 2),
+                "family-wise p": number(info.family_p_value, 2),
                 "strongest pair": pair,
                 "ratio (log2)": number(top.log2_ratio, 2),
                 "MaxVio": number(balance.max_violation, 2),
@@ -63,13 +65,17 @@ def corpus_section(audit: CorpusAudit) -> Section:
         )
         for row in rows(audit.duplicates)
     ]
+    origin, letters = (largest(audit.quality, name) for name in QUALITY)
     notes += [
         (
-            f"{visible(row.topic)}",
-            f"largest origin gives {percent(row.largest_origin_share)} of documents; "
-            f"{percent(row.non_latin_share)} of letters are not Latin",
-        )
-        for row in rows(audit.quality)
+            "One origin",
+            f"gives at most {percent(origin.largest_origin_share)} of a topic's documents "
+            f"(“{visible(origin.topic)}”)",
+        ),
+        (
+            "Letters not Latin",
+            f"at most {percent(letters.non_latin_share)} of a topic (“{visible(letters.topic)}”)",
+        ),
     ]
     facts = f"n = {total:,} documents."
     return Section(
@@ -93,7 +99,7 @@ def corpus_section(audit: CorpusAudit) -> Section:
                 "Topics whose documents differ in length can be told apart without their words.",
                 f"{facts} Unit: words. Baseline: the same span for every topic.",
                 {ALL_LAYERS: lengths_figure(audit.lengths)},
-                audit.lengths,
+                audit.lengths.merge(audit.quality, on="topic"),
                 by_topic=True,
             ),
             Panel(
@@ -101,7 +107,7 @@ def corpus_section(audit: CorpusAudit) -> Section:
                 "Words that topics share",
                 "Dark: two topics that use different words, so that words alone can look like "
                 "topic.",
-                f"{facts} Unit: Σ over words of the smaller of the two shares. Baseline: 100 % "
+                f"{facts} Unit: Σ over words of the smaller of the two shares. Baseline: 100% "
                 "for equal vocabularies; small topics overlap less by chance.",
                 {ALL_LAYERS: overlap_figure(audit.overlap, audit.topics)},
                 audit.overlap,
@@ -211,7 +217,7 @@ DEFINITIONS = (
     ),
     (
         "Intervals",
-        "95 % percentile intervals of a document bootstrap with Poisson(1) weights; for tokens of "
+        "95% percentile intervals of a document bootstrap with Poisson(1) weights; for tokens of "
         "an expert, binomial.",
     ),
     (
@@ -225,13 +231,13 @@ def methods_section(manifests: Mapping[str, Manifest], settings: Mapping[str, An
     """How every number was made."""
     notes = list(DEFINITIONS)
     notes += [(f"report.{name}", str(value)) for name, value in settings.items()]
-    for name, manifest in manifests.items():
-        facts = [
-            manifest.command,
-            f"seed {manifest.seed}; config {manifest.config_hash}; result {manifest.fingerprint}",
-            *_flat(manifest.config),
-        ]
-        notes.append((f"Stage {name}", "\n".join(facts)))
+    listings = [
+        (
+            f"{manifest.command} · seed {manifest.seed} · result {manifest.fingerprint}",
+            "\n".join(_flat(manifest.config)),
+        )
+        for manifest in manifests.values()
+    ]
     versions = next(iter(manifests.values())).versions
     notes.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
     return Section(
@@ -240,6 +246,7 @@ def methods_section(manifests: Mapping[str, Manifest], settings: Mapping[str, An
         "Definitions, settings, commands and hashes: enough to make the page again. Same input, "
         "settings and seed give the same page.",
         notes=notes,
+        listings=listings,
     )
 
 

@@ -15,7 +15,7 @@ def masked_experts(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
 
     Returns:
         One row per layer and expert: `masked_share` and `untouched_share` of the stratum's tokens,
-        `chance` (k/E), `log2_ratio` of the two (half a choice added to each) with its 95 %
+        `chance` (k/E), `log2_ratio` of the two (half a choice added to each) with its 95%
         document-bootstrap interval `low`, `high`, `masked_tokens`, `untouched_tokens`,
         `documents`. Empty when nothing is masked.
     """

@@ -60,14 +60,14 @@ def number(value: float, digits: int = 3) -> str:
 
 def percent(share: float, digits: int = 2) -> str:
     """Formats a share in percent with so many significant digits."""
-    return f"{number(100 * share, digits)} %" if math.isfinite(share) else "–"
+    return f"{number(100 * share, digits)}%" if math.isfinite(share) else "–"
 
 
 def interval_text(low: float, high: float, digits: int = 2) -> str:
-    """Formats a 95 % interval."""
+    """Formats a 95% interval."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
-    return f"95 % interval {number(low, digits)} to {number(high, digits)}"
+    return f"95% interval {number(low, digits)} to {number(high, digits)}"
 
 
 def p_text(p_value: float, permutations: int) -> str:
@@ -76,8 +76,8 @@ def p_text(p_value: float, permutations: int) -> str:
         return "no p-value"
     smallest = 1 / (permutations + 1)
     if p_value <= smallest * 1.0001:
-        return f"p ≤ {number(smallest, 1)}"
-    return f"p = {number(p_value, 2)}"
+        return f"p\u00a0≤\u00a0{number(smallest, 1)}"
+    return f"p\u00a0=\u00a0{number(p_value, 2)}"
 
 
 def listing(items: list[str]) -> str:

@@ -62,9 +62,9 @@ def topic_expert_cells(
         null_largest: (P) largest |`studentised`| over all cells under each permutation.
 
     Returns:
-        One row per topic, layer and expert: `share` of the topic's tokens with its 95 % interval
+        One row per topic, layer and expert: `share` of the topic's tokens with its 95% interval
         `share_low`, `share_high`, `base_share` (mean of all topics), `chance` (k/E),
-        `log2_ratio` with its 95 % interval `low`, `high`, `statistic` (`studentised`),
+        `log2_ratio` with its 95% interval `low`, `high`, `statistic` (`studentised`),
         `p_value` (family-wise over L × E × T; NaN when a topic has fewer than 10 documents),
         `documents` and `tokens` of the topic.
     """

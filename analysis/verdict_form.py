@@ -8,7 +8,8 @@ from .sentence import Sentence, Tone, capital, layer_names
 from .text import expert_name, interval_text, number, percent
 
 EVEN, CONCENTRATED = 0.5, 2.0  # MaxVio below: even load; above: concentrated
-MASK_EXPERT = 1.0  # log2 ratio from which an expert is a [MASK] expert: twice its usual share
+MASK_EXPERT = 1.0  # log2 ratio from which an expert is a [MASK] expert: twice its usual share …
+MASK_REST = 0.5  # … or, for one that half the tokens choose anyway, half of its usual rest
 LISTED_EXPERTS = 20
 
 
@@ -21,7 +22,9 @@ def masked_sentences(results: RoutingResults) -> Iterator[Sentence]:
         )
         return
     best = frame.loc[frame.groupby("layer").log2_ratio.idxmax()]
-    mask_experts = best[(best.low > 0) & (best.log2_ratio >= MASK_EXPERT)]
+    twice = best.log2_ratio >= MASK_EXPERT
+    halved_rest = 1 - best.masked_share <= MASK_REST * (1 - best.untouched_share)
+    mask_experts = best[(best.low > 0) & (twice | halved_rest)]
     first = rows(best)[0]
     details = "; ".join(
         f"layer {row.layer}: {expert_name(row.layer, row.expert)} takes "
@@ -30,7 +33,7 @@ def masked_sentences(results: RoutingResults) -> Iterator[Sentence]:
         f"{interval_text(row.low, row.high)})"
         for row in rows(best if mask_experts.empty else mask_experts)
     )
-    claim = "No layer has a [MASK] expert: none takes twice its usual share of masked tokens."
+    claim = "No layer has a [MASK] expert: masked tokens go about where other tokens go."
     if not mask_experts.empty:
         claim = f"Masked tokens have experts of their own in {layer_names(mask_experts)}."
     yield Sentence(
@@ -75,7 +78,7 @@ def load_sentences(results: RoutingResults) -> Iterator[Sentence]:
             f"{len(dead)} of {len(results.load)} experts are dead: no untouched token chose them.",
             f"{names}{' …' if len(dead) > LISTED_EXPERTS else ''}. n = {worst.documents:,} "
             f"documents; at most {percent(dead[0].use_bound)} of documents like these use such an "
-            f"expert (upper 95 % bound); baseline: an even share of {percent(dead[0].chance)}.",
+            f"expert (upper 95% bound); baseline: an even share of {percent(dead[0].chance)}.",
         )
 
 

@@ -51,7 +51,7 @@ def _topic_finding(results: RoutingResults, sure: pd.DataFrame) -> Sentence:
     top = largest(sure, "bits")
     where = f"{capital(layer_names(sure))} carr{'ies' if len(sure) == 1 else 'y'}"
     if len(sure) == len(frame) > 1:
-        where = f"All {len(frame)} MoE layers carry"
+        where = f"{'Both' if len(frame) == 2 else f'All {len(frame)}'} MoE layers carry"
     size = f"it is {top.band} at its strongest, in layer {top.layer}:"
     if top.band == "negligible":
         size = f"it is measurable but negligible, at most (layer {top.layer})"
@@ -62,9 +62,10 @@ def _topic_finding(results: RoutingResults, sure: pd.DataFrame) -> Sentence:
     return Sentence(
         "topic",
         "none" if top.band == "negligible" else "finding",
-        f"{where} topic information; {size} {percent(top.share)} of what would name the topic.",
+        f"{where} topic information; {size} {percent(top.share)} of the information "
+        "that names the topic.",
         f"Strongest: {_information(top)}. Share of log2 T by layer: {bands}. "
-        f"{capital(_basis(results))}. Topics also differ in their words: this number holds topic "
+        f"Basis: {_basis(results)}. Topics also differ in their words: this number holds topic "
         "and vocabulary together.",
     )
 

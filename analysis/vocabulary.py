@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-MIN_OCCURRENCES = 10  # rarer types are near 100 % on one expert by construction
+MIN_OCCURRENCES = 10  # rarer types are near 100% on one expert by construction
 NORMAL_95 = 1.959964
 
 
@@ -45,7 +45,7 @@ def top_tokens(types: TypeCounts, all_counts: np.ndarray, per_expert: int) -> pd
 
     Returns:
         One row per layer, expert and rank: `token`, `share` (of the type's tokens that chose the
-        expert), `base_share` (of all tokens), `chance` (k/E), `log2_ratio` of the two with a 95 %
+        expert), `base_share` (of all tokens), `chance` (k/E), `log2_ratio` of the two with a 95%
         interval `low`, `high` (tokens as independent draws, so it is narrow for types that come
         in few documents), `tokens`.
     """

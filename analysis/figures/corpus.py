@@ -30,12 +30,13 @@ def documents_figure(documents: pd.DataFrame, topics: Sequence[str]) -> go.Figur
         )
     height = FRAME_HEIGHT + ROW_HEIGHT * len(topics)
     result = figure(traces, x_title="documents", y_title="", height=height, barmode="stack")
+    result.update_layout(legend={"traceorder": "normal"})
     result.update_yaxes(autorange="reversed", showgrid=False)
     return result
 
 
 def lengths_figure(lengths: pd.DataFrame) -> go.Figure:
-    """Words per document: median, middle half and 5 to 95 % by topic."""
+    """Words per document: median, middle half and 5 to 95% by topic."""
     labels = _labels(lengths.topic.tolist())
     rows = {"topic_rows": list(range(len(labels)))}
     spans = [
@@ -53,7 +54,7 @@ def lengths_figure(lengths: pd.DataFrame) -> go.Figure:
             "%{customdata[1]:,.0f} words<extra></extra>",
         )
         for low, high, width, colour, name in (
-            ("p5", "p95", 0.16, MUTED, "5 to 95 % of documents"),
+            ("p5", "p95", 0.16, MUTED, "5 to 95% of documents"),
             ("p25", "p75", 0.5, ACCENT, "middle half"),
         )
     ]
@@ -87,6 +88,8 @@ def overlap_figure(overlap: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
         hovertemplate="%{y} and %{x}<br>%{z:.1%} of words in common<extra></extra>",
         hoverongaps=False,
         colorscale="Cividis",
+        zmin=0,
+        zmax=1,
         xgap=2,
         ygap=2,
         meta={"topic_rows": list(range(len(topics)))},

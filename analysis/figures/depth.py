@@ -15,7 +15,7 @@ def depth_figure(information: pd.DataFrame) -> go.Figure:
     null_low = (information.null_low - information.null_bits) / scale
     null_high = (information.null_high - information.null_bits) / scale
     hover = [
-        f"<b>layer {row.layer}</b><br>{percent(row.share, 3)} of log2 T ({row.band})<br>95 % "
+        f"<b>layer {row.layer}</b><br>{percent(row.share, 3)} of log2 T ({row.band})<br>95% "
         f"interval {percent(row.share_low, 3)} to {percent(row.share_high, 3)}<br>{row.bits:.4g} "
         f"bits above chance (plug-in {row.plug_in_bits:.4g}, null {row.null_bits:.4g})<br>"
         f"{p_text(row.family_p_value, row.permutations)} (family-wise)"
@@ -29,7 +29,7 @@ def depth_figure(information: pd.DataFrame) -> go.Figure:
             y=values(null_low),
             fill="tonexty",
             fillcolor="rgba(138,144,153,0.35)",
-            name="95 % of shuffled topics",
+            name="95% of shuffled topics",
             **edge,
         ),
         go.Scatter(

@@ -24,7 +24,7 @@ def load_figure(load: pd.DataFrame) -> go.Figure:
     """Bars of the share of tokens per expert, one layer (rows of `load.expert_load`)."""
     hover = [
         f"<b>{expert_name(row.layer, row.expert)}</b><br>{percent(row.share, 3)} of tokens"
-        f"<br>95 % interval {percent(row.low, 3)} to {percent(row.high, 3)}"
+        f"<br>95% interval {percent(row.low, 3)} to {percent(row.high, 3)}"
         f"<br>even share {percent(row.chance, 3)}"
         for row in rows(load)
     ]
@@ -55,7 +55,7 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
         colour, _, pattern = topic_style(index)
         name = plot_label(topic)
         hover = [
-            f"{percent(row.share, 3)} of the topic's tokens<br>95 % interval "
+            f"{percent(row.share, 3)} of the topic's tokens<br>95% interval "
             f"{percent(row.share_low, 3)} to {percent(row.share_high, 3)}<br>mean of topics "
             f"{percent(row.base_share, 3)}"
             for row in rows(own)
@@ -84,7 +84,7 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
 def balance_figure(balance: pd.DataFrame) -> go.Figure:
     """MaxVio by layer with intervals (rows of `load.layer_balance`)."""
     hover = [
-        f"<b>layer {row.layer}</b><br>MaxVio {row.max_violation:.3g}<br>95 % interval "
+        f"<b>layer {row.layer}</b><br>MaxVio {row.max_violation:.3g}<br>95% interval "
         f"{row.max_violation_low:.3g} to {row.max_violation_high:.3g}<br>effective experts "
         f"{row.effective_experts:.3g} of {row.experts}<br>dead experts {row.dead_experts}"
         for row in rows(balance)

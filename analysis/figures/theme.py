@@ -78,7 +78,7 @@ def baseline(result: go.Figure, value: float, text: str) -> None:
     result.add_hline(
         y=float(f"{value:.{SIGNIFICANT_DIGITS}g}"),
         line={"color": MUTED, "width": 1.5, "dash": "dash"},
-        annotation={"text": text, "font": {"size": 12}, "bgcolor": "rgba(128,128,128,0.12)"},
+        annotation={"text": text, "font": {"size": 12}},
         annotation_position="top right",
     )
 

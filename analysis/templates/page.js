@@ -25,7 +25,7 @@
     const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid };
     const template = {
       layout: {
-        font: { color: ink }, xaxis: axis, yaxis: axis,
+        font: { color: ink }, annotationdefaults: { bgcolor: ground, opacity: 0.88 }, xaxis: axis, yaxis: axis,
         hoverlabel: { bgcolor: ground, bordercolor: grid, font: { color: ink } },
       },
     };
