@@ -1,9 +1,9 @@
 """Fused experts for CPU, registered in transformers' experts interface as `moescope_cpu`.
 
 Slots are sorted by expert once; then each expert gathers its rows, multiplies, activates,
-multiplies and scatters while its block is in cache. The backward pass is written out: only the
-first projection is kept, weight gradients are written in place, and the gradient of a slot's
-weight falls out of the product that the backward pass needs anyway.
+multiplies and scatters while its block is in cache. The backward pass is written out: the first
+projection and its activation are kept, weight gradients are written in place, and the gradient
+of a slot's weight falls out of the product that the backward pass needs anyway.
 """
 
 from collections.abc import Callable
@@ -14,23 +14,35 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, grouped_mm_experts_forward
 
+aten = torch.ops.aten
+# rows of one expert handled at a time: its blocks stay in a core's L2 cache
+BLOCK_ROWS = 512
+
 
 class Activation(NamedTuple):
-    """An activation and the product of its derivative with an incoming gradient."""
+    """An activation and its derivative times an incoming gradient, both writing to `out`."""
 
-    forward: Callable[[Tensor], Tensor]
-    backward: Callable[[Tensor, Tensor], Tensor]  # (gradient, input)
+    forward: Callable[[Tensor, Tensor], object]  # (input, out)
+    backward: Callable[[Tensor, Tensor, Tensor], object]  # (gradient, input, out)
 
 
-aten = torch.ops.aten
 ACTIVATIONS: dict[str, Activation] = {
-    "silu": Activation(aten.silu, aten.silu_backward),
-    "gelu": Activation(aten.gelu, aten.gelu_backward),
-    "gelu_pytorch_tanh": Activation(
-        lambda x: aten.gelu(x, approximate="tanh"),
-        lambda g, x: aten.gelu_backward(g, x, approximate="tanh"),
+    "silu": Activation(
+        lambda x, out: aten.silu.out(x, out=out),
+        lambda g, x, out: aten.silu_backward.grad_input(g, x, grad_input=out),
     ),
-    "relu": Activation(aten.relu, lambda g, x: aten.threshold_backward(g, x, 0)),
+    "gelu": Activation(
+        lambda x, out: aten.gelu.out(x, out=out),
+        lambda g, x, out: aten.gelu_backward.grad_input(g, x, grad_input=out),
+    ),
+    "gelu_pytorch_tanh": Activation(
+        lambda x, out: aten.gelu.out(x, approximate="tanh", out=out),
+        lambda g, x, out: aten.gelu_backward.grad_input(g, x, approximate="tanh", grad_input=out),
+    ),
+    "relu": Activation(
+        lambda x, out: torch.clamp_min(x, 0, out=out),
+        lambda g, x, out: aten.threshold_backward.grad_input(g, x, 0, grad_input=out),
+    ),
 }
 
 
@@ -41,45 +53,34 @@ class Groups(NamedTuple):
     """(S,) flat index into (N, k)."""
     rows: Tensor
     """(S,) token row of each slot."""
-    bounds: list[int]
-    """E + 1 offsets into the two above."""
-
-    def __iter__(self) -> Any:
-        """Yield (expert, start, end) of experts that have slots."""
-        for expert in range(len(self.bounds) - 1):
-            start, end = self.bounds[expert], self.bounds[expert + 1]
-            if end > start:
-                yield expert, start, end
+    blocks: list[tuple[int, int, int]]
+    """(expert, start, end) into the two above, at most `BLOCK_ROWS` long."""
 
 
 def group_by_expert(expert_ids_Nk: Tensor, num_experts: int) -> Groups:
     """Sort the slots by expert (stable, so rows rise within an expert)."""
     flat = expert_ids_Nk.reshape(-1)
-    slots = flat.to(torch.int16 if num_experts < 2**15 else flat.dtype).argsort(stable=True)
-    counts = torch.bincount(flat, minlength=num_experts)[:num_experts]
-    bounds = [0, *counts.cumsum(0).tolist()]
-    rows = slots.div(expert_ids_Nk.shape[-1], rounding_mode="floor")
-    return Groups(slots, rows, bounds)
+    key = flat.to(torch.int16) if num_experts < 2**15 else flat
+    counts = torch.bincount(flat, minlength=num_experts)[:num_experts].tolist()
+    slots = key.argsort(stable=True)[: sum(counts)]
+    blocks, start = [], 0
+    for expert, count in enumerate(counts):
+        end = start + count
+        steps = range(start, end, BLOCK_ROWS)
+        blocks += [(expert, first, min(first + BLOCK_ROWS, end)) for first in steps]
+        start = end
+    rows = slots if expert_ids_Nk.shape[-1] == 1 else slots // expert_ids_Nk.shape[-1]
+    return Groups(slots, rows, blocks)
 
 
-def _activate(projected: Tensor, gated: bool, act: Activation) -> Tensor:
-    if not gated:
-        return act.forward(projected)
-    gate, up = projected.chunk(2, dim=-1)
-    return act.forward(gate).mul_(up)
+def _scratch(like: Tensor, groups: Groups, width: int) -> Tensor:
+    longest = max((end - start for _, start, end in groups.blocks), default=0)
+    return like.new_empty(longest, width)
 
 
-def _activate_backward(
-    grad_inner: Tensor, projected: Tensor, gated: bool, act: Activation
-) -> Tensor:
-    if not gated:
-        return act.backward(grad_inner, projected)
-    gate, up = projected.chunk(2, dim=-1)
-    grad = torch.empty_like(projected)
-    grad_gate, grad_up = grad.chunk(2, dim=-1)
-    torch.mul(grad_inner, act.forward(gate), out=grad_up)
-    grad_gate.copy_(act.backward(grad_inner * up, gate))
-    return grad
+def _multiply_into(grad: Tensor, left: Tensor, right: Tensor, *, first: bool) -> None:
+    """grad = left @ right, or += after an expert's first block."""
+    torch.addmm(grad, left, right, beta=0 if first else 1, out=grad)
 
 
 class FusedExperts(torch.autograd.Function):
@@ -100,48 +101,82 @@ class FusedExperts(torch.autograd.Function):
     ) -> Tensor:
         output_ND = torch.zeros_like(hidden_ND)
         slot_weights = weights_Nk.reshape(-1)[groups.slots, None]
-        projected = hidden_ND.new_empty(groups.bounds[-1], up_EID.shape[1])
-        for e, start, end in groups:
-            rows, block = groups.rows[start:end], projected[start:end]
-            torch.mm(hidden_ND[rows], up_EID[e].T, out=block)
+        width = down_EDI.shape[-1]
+        projected = hidden_ND.new_empty(len(groups.rows), up_EID.shape[1])
+        activated = hidden_ND.new_empty(len(groups.rows), width)
+        inputs, outer = (_scratch(hidden_ND, groups, hidden_ND.shape[1]) for _ in range(2))
+        inner = _scratch(hidden_ND, groups, width)
+        for e, start, end in groups.blocks:
+            rows, x, y = groups.rows[start:end], inputs[: end - start], outer[: end - start]
+            block, h = projected[start:end], activated[start:end]
+            torch.index_select(hidden_ND, 0, rows, out=x)
+            torch.mm(x, up_EID[e].T, out=block)
             if up_bias is not None:
                 block += up_bias[e]
-            outer = _activate(block, gated, act) @ down_EDI[e].T
+            act.forward(block[:, :width], h)
+            if gated:
+                h = torch.mul(h, block[:, width:], out=inner[: end - start])
+            torch.mm(h, down_EDI[e].T, out=y)
             if down_bias is not None:
-                outer += down_bias[e]
-            output_ND.index_add_(0, rows, outer.mul_(slot_weights[start:end]))
-        ctx.save_for_backward(hidden_ND, weights_Nk, up_EID, down_EDI, down_bias, projected)
+                y += down_bias[e]
+            output_ND.index_add_(0, rows, y.mul_(slot_weights[start:end]))
+        ctx.save_for_backward(
+            hidden_ND, weights_Nk, up_EID, down_EDI, down_bias, projected, activated
+        )
         ctx.groups, ctx.gated, ctx.act, ctx.has_bias = groups, gated, act, up_bias is not None
         return output_ND
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        hidden_ND, weights_Nk, up_EID, down_EDI, down_bias, projected = ctx.saved_tensors
+        hidden_ND, weights_Nk, up_EID, down_EDI, down_bias, projected, activated = ctx.saved_tensors
         groups: Groups = ctx.groups
+        width = down_EDI.shape[-1]
         slot_weights = weights_Nk.reshape(-1)[groups.slots, None]
         grad_hidden = torch.zeros_like(hidden_ND)
-        grad_weights = torch.zeros_like(weights_Nk.reshape(-1))
-        grad_up, grad_down = torch.zeros_like(up_EID), torch.zeros_like(down_EDI)
+        grad_slot = hidden_ND.new_empty(len(groups.rows))
+        grad_up, grad_down = torch.empty_like(up_EID), torch.empty_like(down_EDI)
         grad_up_bias = up_EID.new_zeros(up_EID.shape[:2]) if ctx.has_bias else None
         grad_down_bias = torch.zeros_like(down_bias) if ctx.has_bias else None
-        for e, start, end in groups:
-            rows, block = groups.rows[start:end], projected[start:end]
-            grad_outer = grad_output[rows]
-            inner = _activate(block, ctx.gated, ctx.act)
-            grad_inner = grad_outer @ down_EDI[e]
-            slot_grad = (grad_inner * inner).sum(-1)
+        inputs, outers, grads_x = (
+            _scratch(hidden_ND, groups, hidden_ND.shape[1]) for _ in range(3)
+        )
+        inners, grads_h, products = (_scratch(hidden_ND, groups, width) for _ in range(3))
+        grads_block = _scratch(hidden_ND, groups, up_EID.shape[1])
+        last = -1
+        for e, start, end in groups.blocks:
+            n, rows, w = end - start, groups.rows[start:end], slot_weights[start:end]
+            block, h, t = projected[start:end], activated[start:end], products[:n]
+            g = torch.index_select(grad_output, 0, rows, out=outers[:n])
+            x = torch.index_select(hidden_ND, 0, rows, out=inputs[:n])
+            inner = torch.mul(h, block[:, width:], out=inners[:n]) if ctx.gated else h
+            grad_inner = torch.mm(g, down_EDI[e], out=grads_h[:n])
+            torch.sum(torch.mul(grad_inner, inner, out=t), -1, out=grad_slot[start:end])
             if ctx.has_bias:
-                slot_grad += grad_outer @ down_bias[e]
-            grad_weights[groups.slots[start:end]] = slot_grad
-            grad_outer *= slot_weights[start:end]
-            grad_inner *= slot_weights[start:end]
-            torch.mm(grad_outer.T, inner, out=grad_down[e])
-            grad_block = _activate_backward(grad_inner, block, ctx.gated, ctx.act)
-            torch.mm(grad_block.T, hidden_ND[rows], out=grad_up[e])
+                grad_slot[start:end] += g @ down_bias[e]
+            g *= w
+            grad_inner *= w
+            _multiply_into(grad_down[e], g.T, inner, first=e != last)
+            grad_block = grads_block[:n]
+            if ctx.gated:
+                torch.mul(grad_inner, h, out=grad_block[:, width:])
+                torch.mul(grad_inner, block[:, width:], out=t)
+            ctx.act.backward(
+                t if ctx.gated else grad_inner, block[:, :width], grad_block[:, :width]
+            )
+            _multiply_into(grad_up[e], grad_block.T, x, first=e != last)
             if grad_up_bias is not None and grad_down_bias is not None:
-                grad_up_bias[e], grad_down_bias[e] = grad_block.sum(0), grad_outer.sum(0)
-            grad_hidden.index_add_(0, rows, grad_block @ up_EID[e])
+                grad_up_bias[e] += grad_block.sum(0)
+                grad_down_bias[e] += g.sum(0)
+            grad_hidden.index_add_(0, rows, torch.mm(grad_block, up_EID[e], out=grads_x[:n]))
+            last = e
+        hit = {e for e, _, _ in groups.blocks}
+        for e in range(len(up_EID)):
+            if e not in hit:
+                grad_up[e].zero_()
+                grad_down[e].zero_()
+        grad_weights = torch.zeros_like(weights_Nk).view(-1)
+        grad_weights[groups.slots] = grad_slot
         return (
             grad_hidden,
             grad_weights.view_as(weights_Nk),
