@@ -1,0 +1,92 @@
+"""Aim gets everything with its context, and can fail at any point without stopping training."""
+
+import json
+from typing import Any
+
+import aim
+import pytest
+
+from train.aim_tracking import load_figure, track_record
+
+from .conftest import MakeConfig, train
+
+LAYER = {
+    "layer": 2,
+    "load": [0.75, 0.25],
+    "max_violation": 0.5,
+    "router_entropy": 0.6,
+    "dead_experts": 0,
+    "drop_rate": 0.0,
+}
+RECORD = {
+    "split": "validation",
+    "step": 7,
+    "epoch": 1.5,
+    "loss": 3.0,
+    "accuracy": 0.2,
+    "perplexity": 20.0,
+    "balance": {"switch": 1.1},
+    "layers": [LAYER],
+    "topics": {"politics": {"loss": 2.5, "tokens": 9}},
+}
+
+
+class FakeRun:
+    def __init__(self) -> None:
+        self.tracked: list[tuple[Any, str, int, dict[str, Any]]] = []
+
+    def track(self, value: Any, name: str, step: int, epoch: int, context: dict[str, Any]) -> None:
+        self.tracked.append((value, name, step, context))
+
+
+def test_metrics_carry_split_layer_and_topic() -> None:
+    run = FakeRun()
+    track_record(run, RECORD)
+    scalars = {
+        (name, *sorted(context.items())): value
+        for value, name, step, context in run.tracked
+        if isinstance(value, float) and step == 7
+    }
+    split = ("split", "validation")
+    assert scalars["loss", split] == 3.0
+    assert scalars["loss", split, ("topic", "politics")] == 2.5
+    assert scalars["balance/switch", split] == 1.1
+    assert scalars["max_violation", ("layer", 2), split] == 0.5
+    kinds = [type(value) for value, name, _, _ in run.tracked if name == "load"]
+    assert kinds == [aim.Distribution, aim.Figure]
+
+
+def test_figure_holds_plain_lists_of_relative_load() -> None:
+    text = load_figure([LAYER]).to_json()
+    assert "bdata" not in text
+    assert json.loads(text)["data"][0]["z"] == [[1.5, 0.5]]
+
+
+def test_a_real_run_holds_config_tags_and_metrics(make_config: MakeConfig) -> None:
+    config = make_config(
+        "tracking=aim", "tracking.tags=[small]", "train.max_steps=4", "name=tracked"
+    )
+    train(config)
+    run_hash = json.loads((config.paths.checkpoints / "run.json").read_text())["aim_run"]
+    run = aim.Run(run_hash, repo=str(config.paths.runs), read_only=True)
+    assert run["config"]["train"]["max_steps"] == 4
+    assert run["results"]["steps"] == 4
+    assert run.name == "tracked"
+    assert run.tags == ["small"]
+    found = {(metric.name, metric.context.to_dict()["split"]) for metric in run.metrics()}
+    assert {("loss", "train"), ("loss", "validation"), ("max_violation", "validation")} <= found
+
+
+@pytest.mark.parametrize("broken", ["__init__", "track", "close"])
+def test_a_failure_costs_one_warning(
+    make_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken: str,
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("no space for Aim")
+
+    monkeypatch.setattr(aim.Run, broken, fail)
+    assert train(make_config("tracking=aim", "train.max_steps=4")).counts["steps"] == 4
+    assert capsys.readouterr().err.count("Aim is off for this run") == 1
