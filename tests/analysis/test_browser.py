@@ -1,0 +1,183 @@
+"""The page in a real browser: quiet, offline, its controls work, hostile text stays text."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from .runs import make_report, write_run
+from .stores import Planted
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on the path; install the system's chromium package"
+)
+HOSTILE = (
+    "</script><script>document.title='broken'</script>",
+    "<img src=x onerror=\"document.title='broken'\">",
+    "a\x00b\x1b[0m\u202egnp.exe",
+    "שלום עולם",
+    "{{ 7 * 7 }}" + "w" * 300,
+)
+TOKENS = (" the", "</script>", "<b>bold", "\u202e", "שלום", "\n")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    config = write_run(tmp_path_factory.mktemp("plain"), Planted(effect=1.5))
+    return (make_report(config) / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    plan = Planted(topics=HOSTILE, effect=1.5, token_names=TOKENS)
+    config = write_run(tmp_path_factory.mktemp("hostile"), plan, warnings=("<i>look</i>",))
+    return (make_report(config) / "report.html").as_uri()
+
+
+def visit(browser: Browser, url: str, **options: Any) -> tuple[Page, list[str]]:
+    """Opens a page, scrolls through it; returns it and everything that went wrong."""
+    page = browser.new_context(**options).new_page()
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("request", lambda request: troubles.extend({request.url} - {url}))
+    page.goto(url)
+    return page, troubles
+
+
+def draw_all(page: Page) -> None:
+    for plot in page.locator(".plot").all():
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
+
+
+def heatmap(page: Page, expression: str) -> Any:
+    return page.evaluate(f"document.querySelector('.plot[data-panel=topics]').{expression}")
+
+
+@pytest.mark.parametrize("which", ["plain", "hostile"])
+def test_page_is_quiet_and_draws_every_figure(
+    browser: Browser, which: str, request: pytest.FixtureRequest
+) -> None:
+    page, troubles = visit(browser, request.getfixturevalue(which))
+    draw_all(page)
+    assert page.locator(".plot").count() >= 15
+    assert troubles == []
+    page.context.close()
+
+
+def test_hostile_text_is_text(browser: Browser, hostile: str) -> None:
+    page, _ = visit(browser, hostile)
+    draw_all(page)
+    assert page.title() == "planted · moescope"
+    assert page.locator("main img, main i, main script").count() == 0
+    body = page.locator("main").inner_text()
+    for text in ("</script><script>", "<img src=x onerror", "a\\u0000b\\u001b[0m\\u202egnp.exe"):
+        assert text in body
+    assert "{{ 7 * 7 }}www" in body
+    labels = page.locator(".plot[data-panel=topics] .ytick").all_text_contents()
+    assert any("<img" in label for label in labels)
+    tokens = page.locator(".layer-cards:not([hidden]) .token").all_inner_texts()
+    assert set(tokens) <= {"␣the", "</script>", "<b>bold", "\\u202e", "שלום", "⏎"}
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.context.close()
+
+
+def test_layer_slider_moves_every_figure(browser: Browser, plain: str) -> None:
+    page, troubles = visit(browser, plain)
+    draw_all(page)
+    before = heatmap(page, "data[0].z")
+    slider = page.locator("#figure-topics .layer-slider")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#figure-load output').textContent === '2'")
+    assert heatmap(page, "data[0].z") != before
+    assert page.locator(".layer-cards:visible").get_attribute("data-layer") == "2"
+    assert slider.get_attribute("aria-valuetext") == "layer 2"
+    assert troubles == []
+    page.context.close()
+
+
+def test_topic_filter_keeps_rows_under_their_names(browser: Browser, plain: str) -> None:
+    page, troubles = visit(browser, plain)
+    draw_all(page)
+    names, rows = heatmap(page, "data[0].y"), heatmap(page, "data[0].z")
+    page.locator("#figure-topics .filter summary").click()
+    page.locator("#figure-topics .topic[value='1']").uncheck()
+    kept = [0, 2, 3]
+    page.wait_for_function(
+        "document.querySelector('.plot[data-panel=topics]').data[0].y.length === 3"
+    )
+    assert heatmap(page, "data[0].y") == [names[row] for row in kept]
+    assert heatmap(page, "data[0].z") == [rows[row] for row in kept]
+    bars = page.evaluate(
+        "document.querySelector('.plot[data-panel=load-by-topic]').data.map(bar => bar.visible)"
+    )
+    assert bars == [True, False, True, True]
+    assert page.locator("#figure-load-by-topic .chosen").inner_text() == "3 of 4"
+    assert troubles == []
+    page.context.close()
+
+
+def test_hover_shows_expert_and_interval(browser: Browser, plain: str) -> None:
+    page, _ = visit(browser, plain)
+    plot = page.locator(".plot[data-panel=topics]")
+    plot.scroll_into_view_if_needed()
+    plot.locator(".heatmaplayer image, .heatmaplayer path").first.wait_for(state="attached")
+    box = plot.locator(".nsewdrag").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 10)
+    text = plot.locator(".hoverlayer").text_content() or ""
+    for part in ("L0·E0", "arrays", "95% interval", "family-wise", "n = 40 documents"):
+        assert part in text
+    page.context.close()
+
+
+def test_dark_mode_follows_system_and_button(browser: Browser, plain: str) -> None:
+    page, troubles = visit(browser, plain, color_scheme="dark")
+    draw_all(page)
+    scale = "layout.coloraxis.colorscale[2][1]"
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    assert (page.evaluate(ground), heatmap(page, scale)) == ("rgb(20, 24, 28)", "#1f252b")
+    page.locator("#theme").click()
+    assert (page.evaluate(ground), heatmap(page, scale)) == ("rgb(255, 255, 255)", "#f7f7f7")
+    assert troubles == []
+    page.context.close()
+
+
+def test_phone_and_no_script_readers_get_verdict_and_tables(browser: Browser, plain: str) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}}
+    page, _ = visit(browser, plain, **phone)
+    draw_all(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.context.close()
+    page, _ = visit(browser, plain, java_script_enabled=False, **phone)
+    assert "carries topic information" in page.locator("#verdict").inner_text()
+    assert page.locator(".plot:visible, button:visible").count() == 0
+    table = page.locator("#figure-topics table")
+    assert not table.is_visible()
+    page.locator("#figure-topics details summary", has_text="Table").click()
+    assert table.is_visible()
+    assert table.locator("tbody tr").count() > 10
+    page.context.close()
+
+
+def test_page_prints_on_paper_in_light_colours(browser: Browser, plain: str) -> None:
+    page, troubles = visit(browser, plain, color_scheme="dark")
+    assert len(page.pdf(format="A4")) > 50_000
+    page.wait_for_function("document.querySelectorAll('.plot .main-svg').length > 30")
+    assert troubles == []
+    page.context.close()

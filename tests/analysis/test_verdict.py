@@ -1,0 +1,115 @@
+"""Each sentence of the verdict, on planted situations."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.results import RoutingResults, analyse_routing
+from analysis.sentence import Sentence
+from analysis.verdict import ModelQuality, write_verdict
+from configs.compose import compose_config
+from inference.store import RoutingStore
+
+from .stores import Planted, write_store
+
+
+def results_of(plan: Planted, folder: Path) -> RoutingResults:
+    settings = compose_config(["report.permutations=99", "report.bootstrap=60"]).report
+    store = RoutingStore.open(write_store(folder, plan, np.random.default_rng(3)))
+    return analyse_routing(store, settings, seed=0)
+
+
+def verdict_of(plan: Planted, folder: Path) -> dict[str, Sentence]:
+    """Returns the first sentence of each subject."""
+    verdict = write_verdict(results_of(plan, folder), None, [])
+    first: dict[str, Sentence] = {}
+    for sentence in verdict:
+        first.setdefault(sentence.subject, sentence)
+    return first
+
+
+def test_a_strong_topic_effect_is_named_with_layer_expert_and_topic(tmp_path: Path) -> None:
+    verdict = verdict_of(Planted(effect=2.5), tmp_path)
+    topic, experts = verdict["topic"], verdict["experts"]
+    assert topic.tone == "finding"
+    assert topic.claim.startswith("Layer 2 carries topic information; it is strong")
+    for part in ("160 documents", "layer 0 ", "baseline", "p\u00a0≤\u00a00.01", "4 topics"):
+        assert part in topic.evidence
+    assert experts.tone == "finding"
+    expert, name = experts.claim.split(" is the strongest")[0], experts.claim.split("“")[1]
+    planted = dict(zip(("L2·E0", "L2·E1", "L2·E2", "L2·E3"), Planted().topics, strict=True))
+    assert name.startswith(planted[expert])
+
+
+def test_no_effect_is_said_as_plainly(tmp_path: Path) -> None:
+    verdict = verdict_of(Planted(), tmp_path)
+    assert verdict["topic"].tone == "none"
+    assert verdict["topic"].claim == "No evidence that any of the 2 MoE layers routes by topic."
+    assert verdict["experts"].claim.startswith("No evidence that any expert")
+    assert "baseline" in verdict["topic"].evidence
+    assert "baseline" in verdict["experts"].evidence
+
+
+def test_a_mask_expert_is_a_finding_of_its_own(tmp_path: Path) -> None:
+    verdict = verdict_of(Planted(mask_effect=3.0), tmp_path)
+    assert verdict["masked"].claim == "Masked tokens have experts of their own in layers 0 and 2."
+    assert "L0·E7" in verdict["masked"].evidence
+    assert "untouched tokens of the same documents" in verdict["masked"].evidence
+    assert verdict["topic"].tone == "none"  # masks do not pass for topics
+
+
+def test_no_mask_expert_and_nothing_masked(tmp_path: Path) -> None:
+    assert verdict_of(Planted(), tmp_path / "a")["masked"].tone == "none"
+    assert verdict_of(Planted(masked=0), tmp_path / "b")["masked"].claim.startswith("Nothing is")
+
+
+def test_a_collapsed_router_is_a_caution_with_its_dead_experts(tmp_path: Path) -> None:
+    plan = Planted(document_noise=0.0, experts=4, effect_layers=())
+    results = results_of(plan, tmp_path)
+    folder = tmp_path / "collapsed"
+    write_store(folder, plan, np.random.default_rng(0))
+    store = RoutingStore.open(folder)
+    counts = store.expert_counts.copy()
+    counts[:, 0, 1:] = 0
+    store = replace(store, expert_counts=counts)
+    settings = compose_config(["report.permutations=99", "report.bootstrap=20"]).report
+    collapsed = analyse_routing(store, settings, 0)
+    sentences = [s for s in write_verdict(collapsed, None, []) if s.subject == "load"]
+    assert sentences[0].tone == sentences[1].tone == "warning"
+    assert "in layer 0, the busiest expert gets 4.0 times" in sentences[0].claim
+    assert "3 of 8 experts are dead" in sentences[1].claim
+    assert "L0·E1, L0·E2, L0·E3" in sentences[1].evidence
+    even = next(s for s in write_verdict(results, None, []) if s.subject == "load")
+    assert even.claim.startswith("The load is even")
+
+
+@pytest.mark.parametrize(("documents", "tone"), [(9, "warning"), (12, "none")])
+def test_too_few_documents_get_no_test_or_a_caution(
+    documents: int, tone: str, tmp_path: Path
+) -> None:
+    verdict = verdict_of(Planted(documents_per_topic=documents), tmp_path)
+    assert verdict["topic"].tone == tone
+    if documents == 9:
+        assert "only 9 documents, and 10 are needed" in verdict["topic"].claim
+        assert "experts" not in verdict
+    else:
+        assert "smallest topic has 12" in verdict["corpus"].claim
+
+
+def test_one_topic_has_no_topic_question(tmp_path: Path) -> None:
+    verdict = verdict_of(Planted(topics=("all",)), tmp_path)
+    assert "only one topic" in verdict["topic"].claim
+    assert "experts" not in verdict
+
+
+def test_model_and_audit_sentences(tmp_path: Path) -> None:
+    results = results_of(Planted(), tmp_path)
+    good = write_verdict(results, ModelQuality(4.5, 6.0, 1000), ["a book is stored twice"])
+    said = {sentence.subject: sentence for sentence in good}
+    assert "1.50 nats better" in said["model"].claim
+    assert said["corpus"].claim == "A book is stored twice"
+    poor = write_verdict(results, ModelQuality(5.9, 6.0, 1000), [])
+    model = next(sentence for sentence in poor if sentence.subject == "model")
+    assert model.tone == "warning"
