@@ -1,6 +1,9 @@
 """Aim gets everything with its context, and can fail at any point without stopping training."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import aim
@@ -67,6 +70,10 @@ def test_a_real_run_holds_config_tags_and_metrics(make_config: MakeConfig) -> No
         "tracking=aim", "tracking.tags=[small]", "train.max_steps=4", "name=tracked"
     )
     train(config)
+    # other readers see a run once it is indexed, which `aim up` does by itself
+    aim_command = str(Path(sys.executable).with_name("aim"))
+    indexing = [aim_command, "storage", "--repo", str(config.paths.runs), "reindex", "-y"]
+    subprocess.run(indexing, check=True, capture_output=True)
     run_hash = json.loads((config.paths.checkpoints / "run.json").read_text())["aim_run"]
     run = aim.Run(run_hash, repo=str(config.paths.runs), read_only=True)
     assert run["config"]["train"]["max_steps"] == 4
