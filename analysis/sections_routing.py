@@ -46,8 +46,8 @@ def load_section(results: RoutingResults) -> Section:
             Panel(
                 "load-by-topic",
                 "Load of each expert, by topic",
-                "Bars of one expert that differ in height mean that topics use it differently; "
-                "overlapping intervals are no evidence of a difference.",
+                "Marks of one expert at different heights are topics that use it differently; the 95% "
+                "intervals (lines, or on hover) say how far chance alone moves them.",
                 f"{_topic_sizes(results)} Unit: share of the topic's tokens. Baseline: an even "
                 f"share, k/E = {percent(first.chance, 3)}.",
                 _by_layer(results.cells, lambda cells: topic_load_figure(cells, results.topics)),
@@ -210,7 +210,7 @@ def vocabulary_section(results: RoutingResults) -> Section:
 
 
 def _cards(results: RoutingResults, layer: int) -> list[ExpertCard]:
-    own = results.tokens[results.tokens.layer == layer]
+    by_expert = dict(list(results.tokens[results.tokens.layer == layer].groupby("expert")))
     return [
         ExpertCard(
             expert_name(layer, expert),
@@ -221,7 +221,7 @@ def _cards(results: RoutingResults, layer: int) -> list[ExpertCard]:
                     f"{percent(row.base_share)}; log2 ratio {number(row.log2_ratio, 2)}, "
                     f"{interval_text(row.low, row.high)}",
                 )
-                for row in rows(own[own.expert == expert])
+                for row in rows(by_expert.get(expert, results.tokens.head(0)))
             ],
         )
         for expert in range(results.num_experts)

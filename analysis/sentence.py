@@ -7,6 +7,7 @@ import pandas as pd
 
 from .text import listing
 
+LISTED_LAYERS = 4
 Tone = Literal["finding", "none", "fact", "warning"]
 
 
@@ -29,9 +30,25 @@ class Sentence:
 
 
 def layer_names(frame: pd.DataFrame) -> str:
-    """Lists the layers of a frame's rows, e.g. "layers 0, 2 and 3"."""
-    names = [str(layer) for layer in frame["layer"]]
-    return f"layer{'s' if len(names) > 1 else ''} {listing(names)}"
+    """Lists the layers of a frame's rows, e.g. "layers 0, 2 and 4–9"."""
+    layers = sorted(int(layer) for layer in frame["layer"])
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    names = [
+        f"{run[0]}–{run[-1]}" if len(run) > 2 else listing(list(map(str, run))) for run in runs
+    ]
+    return f"layer{'s' if len(layers) > 1 else ''} {listing(names)}"
+
+
+def by_layer(items: list[str]) -> str:
+    """Joins one item per layer; of many layers, only the first few."""
+    more = len(items) - LISTED_LAYERS
+    tail = f"; {more} more layers in the tables below" if more > 1 else ""
+    return "; ".join(items[: LISTED_LAYERS if more > 1 else None]) + tail
 
 
 def capital(text: str) -> str:

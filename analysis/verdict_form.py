@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 from .records import largest, rows
 from .results import RoutingResults
-from .sentence import Sentence, Tone, capital, layer_names
+from .sentence import Sentence, Tone, by_layer, capital, layer_names
 from .text import expert_name, interval_text, number, percent
 
 EVEN, CONCENTRATED = 0.5, 2.0  # MaxVio below: even load; above: concentrated
 MASK_EXPERT = 1.0  # log2 ratio from which an expert is a [MASK] expert: twice its usual share …
 MASK_REST = 0.5  # … or, for one that half the tokens choose anyway, half of its usual rest
+VOCABULARY_EXCESS = 0.01  # below, experts hardly go by the token
 LISTED_EXPERTS = 20
 
 
@@ -26,12 +27,15 @@ def masked_sentences(results: RoutingResults) -> Iterator[Sentence]:
     halved_rest = 1 - best.masked_share <= MASK_REST * (1 - best.untouched_share)
     mask_experts = best[(best.low > 0) & (twice | halved_rest)]
     first = rows(best)[0]
-    details = "; ".join(
-        f"layer {row.layer}: {expert_name(row.layer, row.expert)} takes "
-        f"{percent(row.masked_share)} of [MASK] tokens and {percent(row.untouched_share)} of "
-        f"untouched ones (log2 ratio {number(row.log2_ratio, 2)}, "
-        f"{interval_text(row.low, row.high)})"
-        for row in rows(best if mask_experts.empty else mask_experts)
+    chosen = best if mask_experts.empty else mask_experts
+    details = by_layer(
+        [
+            f"layer {row.layer}: {expert_name(row.layer, row.expert)} takes "
+            f"{percent(row.masked_share)} of [MASK] tokens and {percent(row.untouched_share)} of "
+            f"untouched ones (log2 ratio {number(row.log2_ratio, 2)}, "
+            f"{interval_text(row.low, row.high)})"
+            for row in rows(chosen.sort_values("log2_ratio", ascending=False))
+        ]
     )
     claim = "No layer has a [MASK] expert: masked tokens go about where other tokens go."
     if not mask_experts.empty:
@@ -55,10 +59,12 @@ def load_sentences(results: RoutingResults) -> Iterator[Sentence]:
         word = "even"
     elif worst.max_violation > CONCENTRATED:
         word, tone = "concentrated on few experts", "warning"
-    layers = "; ".join(
-        f"layer {row.layer}: MaxVio {number(row.max_violation, 2)}, "
-        f"{number(row.effective_experts, 2)} effective experts of {row.experts}"
-        for row in rows(results.balance)
+    layers = by_layer(
+        [
+            f"layer {row.layer}: MaxVio {number(row.max_violation, 2)}, "
+            f"{number(row.effective_experts, 2)} effective experts of {row.experts}"
+            for row in rows(results.balance.sort_values("max_violation", ascending=False))
+        ]
     )
     yield Sentence(
         "load",
@@ -88,16 +94,23 @@ def vocabulary_sentences(results: RoutingResults) -> Iterator[Sentence]:
     if frame.empty:
         return
     top = largest(frame, "excess")
-    layers = "; ".join(
-        f"layer {row.layer}: {percent(row.observed)}, chance floor {percent(row.floor)}, excess "
-        f"{percent(row.excess)}"
-        for row in rows(frame)
+    layers = by_layer(
+        [
+            f"layer {row.layer}: {percent(row.observed)}, chance floor {percent(row.floor)}, "
+            f"excess {percent(row.excess)}"
+            for row in rows(frame.sort_values("excess", ascending=False))
+        ]
     )
+    claim = (
+        f"In layer {top.layer}, {percent(top.observed)} of the choices of a token type go to its "
+        f"favourite expert; chance alone gives {percent(top.floor)}."
+    )
+    if top.excess < VOCABULARY_EXCESS:
+        claim = "Tokens of one type keep to one expert hardly more than chance has it."
     yield Sentence(
         "vocabulary",
-        "fact",
-        f"In layer {top.layer}, {percent(top.observed)} of the choices of a token type go to its "
-        f"favourite expert; chance alone gives {percent(top.floor)}.",
+        "fact" if top.excess >= VOCABULARY_EXCESS else "none",
+        claim,
         f"{capital(layers)}. n = {top.types:,} token types seen at least 10 times "
         f"({top.tokens:,} tokens); baseline: every type routed by its layer's load.",
     )

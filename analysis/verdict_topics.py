@@ -8,7 +8,7 @@ import pandas as pd
 from .permutations import MIN_DOCUMENTS_FOR_P
 from .records import largest, rows
 from .results import RoutingResults
-from .sentence import Sentence, capital, layer_names
+from .sentence import Sentence, by_layer, capital, layer_names
 from .text import expert_name, interval_text, number, p_text, percent, visible
 
 LISTED_CELLS = 3
@@ -55,13 +55,16 @@ def _topic_finding(results: RoutingResults, sure: pd.DataFrame) -> Sentence:
     size = f"it is {top.band} at its strongest, in layer {top.layer}:"
     if top.band == "negligible":
         size = f"it is measurable but negligible, at most (layer {top.layer})"
-    bands = "; ".join(
-        f"layer {row.layer} {percent(row.share)} ({row.band}, {_p(row.family_p_value, results)})"
-        for row in rows(frame)
+    bands = by_layer(
+        [
+            f"layer {row.layer} {percent(row.share)} ({row.band}, "
+            f"{_p(row.family_p_value, results)})"
+            for row in rows(frame.sort_values("share", ascending=False))
+        ]
     )
     return Sentence(
         "topic",
-        "none" if top.band == "negligible" else "finding",
+        "fact" if top.band == "negligible" else "finding",
         f"{where} topic information; {size} {percent(top.share)} of the information "
         "that names the topic.",
         f"Strongest: {_information(top)}. Share of log2 T by layer: {bands}. "

@@ -19,6 +19,8 @@ from .theme import (
     whiskers,
 )
 
+MOST_BARS = 96  # of one figure; more are drawn as points, their intervals on hover
+
 
 def load_figure(load: pd.DataFrame) -> go.Figure:
     """Bars of the share of tokens per expert, one layer (rows of `load.expert_load`)."""
@@ -43,7 +45,7 @@ def load_figure(load: pd.DataFrame) -> go.Figure:
 
 
 def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
-    """Bars of the share of each topic's tokens per expert, one layer.
+    """Share of each topic's tokens per expert, one layer: bars, or points where there are many.
 
     Args:
         cells: rows of `topics.topic_expert_cells` of one layer.
@@ -52,7 +54,7 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
     traces = []
     for index, topic in enumerate(topics):
         own = cells[cells.topic == topic]
-        colour, _, pattern = topic_style(index)
+        style = topic_style(index)
         name = plot_label(topic)
         hover = [
             f"{percent(row.share, 3)} of the topic's tokens<br>95% interval "
@@ -60,19 +62,22 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
             f"{percent(row.base_share, 3)}"
             for row in rows(own)
         ]
-        traces.append(
-            go.Bar(
-                x=expert_labels(own.expert.tolist()),
-                y=values(own.share),
-                error_y=whiskers(own.share, own.share_low, own.share_high) | {"color": MUTED},
-                marker={"color": colour, "pattern": {"shape": pattern}},
-                name=name,
-                meta={"topic": index},
-                hovertext=hover,
-                hovertemplate=f"<b>L{own.layer.iloc[0]}·%{{x}}</b> · {name}<br>%{{hovertext}}<br>"
-                f"n = {own.documents.iloc[0]:,} documents<extra></extra>",
-            )
-        )
+        shared = {
+            "x": expert_labels(own.expert.tolist()),
+            "y": values(own.share),
+            "name": name,
+            "meta": {"topic": index},
+            "hovertext": hover,
+            "hovertemplate": f"<b>L{own.layer.iloc[0]}·%{{x}}</b> · {name}<br>%{{hovertext}}<br>"
+            f"n = {own.documents.iloc[0]:,} documents<extra></extra>",
+        }
+        if len(cells) > MOST_BARS:
+            marker = {"color": style.colour, "symbol": style.symbol, "size": 7}
+            traces.append(go.Scatter(**shared, mode="markers", marker=marker))
+        else:
+            bars = whiskers(own.share, own.share_low, own.share_high) | {"color": MUTED}
+            marker = {"color": style.colour, "pattern": {"shape": style.pattern}}
+            traces.append(go.Bar(**shared, error_y=bars, marker=marker))
     result = figure(traces, x_title="expert (local to its layer)", y_title="", height=400)
     result.update_layout(barmode="group", bargap=0.25, bargroupgap=0.05)
     result.update_yaxes(**percent_axis("share of the topic's tokens"))

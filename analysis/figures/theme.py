@@ -1,6 +1,7 @@
 """Looks that all figures share; the page adds text and grid colours for light or dark."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,25 @@ PALETTE = ("#2a78b8", "#e08e0b", "#12956d", "#c46a9b", "#4fb0e0", "#c9511f", "#a
 DIVERGING = [[0, "#2166ac"], [0.25, "#92c5de"], [0.5, "#f7f7f7"], [0.75, "#f4a582"], [1, "#b2182b"]]
 DASHES = ("solid", "dash", "dot")
 PATTERNS = ("", "/", ".")
+SYMBOLS = ("circle", "diamond-open", "cross-thin-open")
 SIGNIFICANT_DIGITS = 5
 
 
-def topic_style(index: int) -> tuple[str, str, str]:
-    """Gives a topic its colour, line dash and bar pattern, the same in every figure."""
+@dataclass(frozen=True)
+class TopicStyle:
+    """How a topic looks, the same in every figure."""
+
+    colour: str
+    dash: str
+    pattern: str
+    symbol: str
+
+
+def topic_style(index: int) -> TopicStyle:
+    """Gives the topic at a position its look: a colour, and where colours repeat another shape."""
     turn = index // len(PALETTE) % len(DASHES)
-    return PALETTE[index % len(PALETTE)], DASHES[turn], PATTERNS[turn]
+    colour = PALETTE[index % len(PALETTE)]
+    return TopicStyle(colour, DASHES[turn], PATTERNS[turn], SYMBOLS[turn])
 
 
 def values(numbers: Any) -> list[Any]:

@@ -39,9 +39,9 @@ def topic_loss_figure(losses: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
     traces = []
     for index, topic in enumerate(topics):
         own = losses[losses.topic == topic].rename(columns={"loss": "value"})
-        colour, dash, _ = topic_style(index)
-        trace = _curve(own, plot_label(topic), colour, mode="lines+markers")
-        trace.line.dash = dash
+        style = topic_style(index)
+        trace = _curve(own, plot_label(topic), style.colour, mode="lines+markers")
+        trace.line.dash = style.dash
         trace.meta = {"topic": index}
         traces.append(trace)
     return figure(traces, x_title="step", y_title="nats per masked token", height=380)
