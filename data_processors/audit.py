@@ -144,7 +144,7 @@ def _duplicates(
         "removed": sum(repeat.row is None for repeat in found),
         "within_topics": len(found) - sum(across.values()),
         "across_topics": sum(across.values()),
-        "across_splits": sum(a != b and a >= 0 and b >= 0 for a, b in split_pairs),
+        "across_splits": sum(bool(a != b and a >= 0 and b >= 0) for a, b in split_pairs),
         "topic_pairs": [{"kept": a, "repeat": b, "count": count} for (a, b), count in most],
     }
 

@@ -79,9 +79,7 @@ def _letters(audit: Mapping[str, Any]) -> list[str]:
     if not foreign or len(foreign) == len(audit["topics"]):
         return []
     shares = _listed([f"{topic} {share:.0%}" for topic, share in foreign.items()])
-    return [
-        f"letters are of non-Latin scripts in some topics ({shares}): routing may follow script"
-    ]
+    return [f"some topics are in other scripts than Latin ({shares}): routing may follow script"]
 
 
 def _repeats(audit: Mapping[str, Any]) -> list[str]:

@@ -143,6 +143,8 @@ class Cleaner:
 
 def cut_at_space(text: str, limit: int) -> str:
     """Cuts to at most `limit` characters after a whole word, inside a word only if it is alone."""
+    if len(text) <= limit:
+        return text
     head = text[: limit + 1]
     space = max(head.rfind(" "), head.rfind("\n"))
     return (head[:space] if space > 0 else head[:limit]).rstrip()

