@@ -46,8 +46,8 @@ def load_section(results: RoutingResults) -> Section:
             Panel(
                 "load-by-topic",
                 "Load of each expert, by topic",
-                "Marks of one expert at different heights are topics that use it differently; the 95% "
-                "intervals (lines, or on hover) say how far chance alone moves them.",
+                "Marks of one expert at different heights are topics that use it differently; the "
+                "95% intervals (lines, or on hover) say how far chance alone moves them.",
                 f"{_topic_sizes(results)} Unit: share of the topic's tokens. Baseline: an even "
                 f"share, k/E = {percent(first.chance, 3)}.",
                 _by_layer(results.cells, lambda cells: topic_load_figure(cells, results.topics)),

@@ -58,8 +58,10 @@ def visit(browser: Browser, url: str, **options: Any) -> tuple[Page, list[str]]:
     return page, troubles
 
 
-def draw_all(page: Page) -> None:
-    for plot in page.locator(".plot").all():
+def draw(page: Page, *names: str) -> None:
+    """Scrolls to figures (all, if none is named) until they are drawn."""
+    named = ", ".join(f".plot[data-panel={name}]" for name in names)
+    for plot in page.locator(named or ".plot").all():
         plot.scroll_into_view_if_needed()
         plot.locator(".main-svg").first.wait_for()
 
@@ -73,7 +75,7 @@ def test_page_is_quiet_and_draws_every_figure(
     browser: Browser, which: str, request: pytest.FixtureRequest
 ) -> None:
     page, troubles = visit(browser, request.getfixturevalue(which))
-    draw_all(page)
+    draw(page)
     assert page.locator(".plot").count() >= 15
     assert troubles == []
     page.context.close()
@@ -81,7 +83,7 @@ def test_page_is_quiet_and_draws_every_figure(
 
 def test_hostile_text_is_text(browser: Browser, hostile: str) -> None:
     page, _ = visit(browser, hostile)
-    draw_all(page)
+    draw(page, "topics", "load-by-topic")
     assert page.title() == "planted · moescope"
     assert page.locator("main img, main i, main script").count() == 0
     body = page.locator("main").inner_text()
@@ -98,7 +100,7 @@ def test_hostile_text_is_text(browser: Browser, hostile: str) -> None:
 
 def test_layer_slider_moves_every_figure(browser: Browser, plain: str) -> None:
     page, troubles = visit(browser, plain)
-    draw_all(page)
+    draw(page, "topics", "load-by-topic")
     before = heatmap(page, "data[0].z")
     slider = page.locator("#figure-topics .layer-slider")
     slider.focus()
@@ -113,7 +115,7 @@ def test_layer_slider_moves_every_figure(browser: Browser, plain: str) -> None:
 
 def test_topic_filter_keeps_rows_under_their_names(browser: Browser, plain: str) -> None:
     page, troubles = visit(browser, plain)
-    draw_all(page)
+    draw(page, "topics", "load-by-topic")
     names, rows = heatmap(page, "data[0].y"), heatmap(page, "data[0].z")
     page.locator("#figure-topics .filter summary").click()
     page.locator("#figure-topics .topic[value='1']").uncheck()
@@ -135,7 +137,7 @@ def test_topic_filter_keeps_rows_under_their_names(browser: Browser, plain: str)
 def test_hover_shows_expert_and_interval(browser: Browser, plain: str) -> None:
     page, _ = visit(browser, plain)
     plot = page.locator(".plot[data-panel=topics]")
-    plot.scroll_into_view_if_needed()
+    draw(page, "topics")
     plot.locator(".heatmaplayer image, .heatmaplayer path").first.wait_for(state="attached")
     box = plot.locator(".nsewdrag").bounding_box()
     assert box is not None
@@ -148,7 +150,7 @@ def test_hover_shows_expert_and_interval(browser: Browser, plain: str) -> None:
 
 def test_dark_mode_follows_system_and_button(browser: Browser, plain: str) -> None:
     page, troubles = visit(browser, plain, color_scheme="dark")
-    draw_all(page)
+    draw(page, "topics", "load-by-topic")
     scale = "layout.coloraxis.colorscale[2][1]"
     ground = "getComputedStyle(document.documentElement).backgroundColor"
     assert (page.evaluate(ground), heatmap(page, scale)) == ("rgb(20, 24, 28)", "#1f252b")
@@ -161,7 +163,7 @@ def test_dark_mode_follows_system_and_button(browser: Browser, plain: str) -> No
 def test_phone_and_no_script_readers_get_verdict_and_tables(browser: Browser, plain: str) -> None:
     phone = {"viewport": {"width": 390, "height": 844}}
     page, _ = visit(browser, plain, **phone)
-    draw_all(page)
+    draw(page, "topics", "overlap", "load")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.context.close()
     page, _ = visit(browser, plain, java_script_enabled=False, **phone)
