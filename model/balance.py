@@ -1,15 +1,17 @@
 """Balance losses, each for one layer, over real tokens; the mean over layers is what is logged.
 
 To add one: write a function of `LayerStatistics` in this file or a sibling, add it to
-`BALANCE_LOSSES`. f_e is the share of executed choices that fell on expert e (no gradient), P_e
+`BALANCE_LOSSES`. f_e is the share of choices that fell on expert e (no gradient), P_e
 the mean probability of expert e.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .routing import Routing
 
@@ -26,6 +28,8 @@ class LayerStatistics(NamedTuple):
     """(E,) f_e, sums to 1; without gradient."""
     importance: Tensor
     """(E,) P_e, sums to 1."""
+    experts: nn.Module | None
+    """The layer's experts, for losses on their weights."""
 
 
 def switch_loss(layer: LayerStatistics) -> Tensor:
@@ -50,29 +54,93 @@ def z_loss(layer: LayerStatistics) -> Tensor:
     return (squares * layer.mask).sum() / layer.num_tokens
 
 
+def _squared_variation(x: Tensor) -> Tensor:
+    return x.var(unbiased=False) / x.mean().square().clamp(min=1e-10)
+
+
+def importance_loss(layer: LayerStatistics) -> Tensor:
+    """CV^2 over experts of the summed weights (Shazeer, arXiv 1701.06538, eq. 7).
+
+    0 at perfect balance, E - 1 when one expert gets everything.
+    """
+    routing = layer.routing
+    total = routing.logits.new_zeros(routing.num_experts + 1)
+    ids = routing.dispatched_ids().reshape(-1)
+    return _squared_variation(total.scatter_add(0, ids, routing.weights.reshape(-1))[:-1])
+
+
+def load_loss(layer: LayerStatistics) -> Tensor:
+    """CV^2 over experts of the smooth load (Shazeer, appendix A). 0 at perfect balance.
+
+    0 where the router has no smooth load: any but noisy top-k, and evaluation.
+    """
+    if layer.routing.load is None:
+        return layer.importance.new_zeros(())
+    return _squared_variation(layer.routing.load)
+
+
+def entropy_loss(layer: LayerStatistics) -> Tensor:
+    """log E - H(P), in nats. 0 at perfect balance, log E when one expert gets everything."""
+    P = layer.importance
+    return math.log(P.numel()) + torch.special.xlogy(P, P.clamp(min=1e-20)).sum()
+
+
+def orthogonality_loss(layer: LayerStatistics) -> Tensor:
+    """Mean over pairs of experts of the squared cosine between their `down_proj` weights.
+
+    A diversity loss: 0 when all are orthogonal, 1 when all are parallel; 0 with one expert.
+    After the orthogonality regularisers of OMoE (arXiv 2310.09762).
+    """
+    if layer.experts is None:
+        raise ValueError('balance loss "orthogonality" needs `experts=model.expert_modules()`')
+    flat = F.normalize(layer.experts.get_parameter("down_proj").flatten(1).float(), dim=-1)
+    E = len(flat)
+    cosines = flat @ flat.T
+    squares = cosines.square().sum() - cosines.diagonal().square().sum()
+    return squares / max(E * (E - 1), 1)
+
+
 BALANCE_LOSSES: dict[str, Callable[[LayerStatistics], Tensor]] = {
     "switch": switch_loss,
     "gshard": gshard_loss,
     "z": z_loss,
+    "importance": importance_loss,
+    "load": load_loss,
+    "entropy": entropy_loss,
+    "orthogonality": orthogonality_loss,
 }
 
 
-def layer_statistics(routing: Routing, token_mask: Tensor | None) -> LayerStatistics:
+def _sum_over_processes(x: Tensor) -> Tensor:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(x)
+    return x
+
+
+def layer_statistics(
+    routing: Routing, token_mask: Tensor | None, experts: nn.Module | None, *, across: bool
+) -> LayerStatistics:
     """Reduce a layer; `token_mask` (B, S) or (N,), non-zero at real tokens, None = all real."""
-    N = routing.logits.shape[0]
     if token_mask is None:
-        mask = routing.logits.new_ones(N)
+        mask = routing.logits.new_ones(len(routing.logits))
     else:
         mask = token_mask.reshape(-1).to(routing.logits.dtype)
     num_tokens = mask.sum().clamp(min=1)
     counts = routing.counts().detach()
+    if across:
+        counts = _sum_over_processes(counts)
     load = counts / counts.sum().clamp(min=1)
     importance = (routing.probabilities * mask[:, None]).sum(0) / num_tokens
-    return LayerStatistics(routing, mask, num_tokens, load, importance)
+    return LayerStatistics(routing, mask, num_tokens, load, importance, experts)
 
 
 def balance_losses(
-    routings: Sequence[Routing], token_mask: Tensor | None, names: Sequence[str]
+    routings: Sequence[Routing],
+    token_mask: Tensor | None,
+    names: Sequence[str],
+    *,
+    experts: Sequence[nn.Module] | None = None,
+    scope: Literal["local", "global"] = "local",
 ) -> dict[str, Tensor]:
     """Mean over layers of each named loss, over real tokens only.
 
@@ -80,6 +148,11 @@ def balance_losses(
         routings: one record per MoE layer (`output.routing`).
         token_mask: the batch's attention mask; None = no padding.
         names: keys of `BALANCE_LOSSES`.
+        experts: one module per MoE layer (`model.expert_modules()`), for "orthogonality".
+        scope: under data parallelism, "local" balances each process's micro-batch by itself,
+            which pushes every expert to serve every kind of text; "global" takes the load f_e of
+            "switch" over all processes, which lets experts specialise (arXiv 2501.11873). P_e
+            stays local: the mean of gradients over processes makes it global.
 
     Returns:
         Scalars by name, unweighted; {} when there is no MoE layer.
@@ -89,7 +162,11 @@ def balance_losses(
     """
     if not routings:
         return {}
-    layers = [layer_statistics(routing, token_mask) for routing in routings]
+    modules: Sequence[nn.Module | None] = experts or [None] * len(routings)
+    layers = [
+        layer_statistics(routing, token_mask, module, across=scope == "global")
+        for routing, module in zip(routings, modules, strict=True)
+    ]
     return {
         name: torch.stack([BALANCE_LOSSES[name](layer) for layer in layers]).mean()
         for name in names

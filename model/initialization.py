@@ -34,7 +34,8 @@ def init_matrix(weight: Tensor, config: Any, *, residual: bool) -> None:
 def init_module(module: nn.Module, config: Any) -> None:
     """Initialise the parameters that belong to `module` itself or to its linear children."""
     if isinstance(module, Router):
-        init_matrix(module.weight, config, residual=False)
+        for parameter in module.parameters(recurse=False):
+            init_matrix(parameter, config, residual=False)
         module.init_buffers()
     elif isinstance(module, nn.Embedding):
         _init_embedding(module, config)

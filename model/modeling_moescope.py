@@ -204,6 +204,10 @@ class MoescopePreTrainedModel(PreTrainedModel):
         super()._init_weights(module)
         init_module(module, self.config)
 
+    def expert_modules(self) -> list[nn.Module]:
+        """The experts of each MoE layer, in order of depth."""
+        return [module for module in self.modules() if isinstance(module, MoescopeExperts)]
+
     def after_optimizer_step(self) -> None:
         """Let routers move state that no gradient trains (loss-free balancing)."""
         for module in self.modules():
@@ -315,7 +319,9 @@ class MoescopeModel(MoescopePreTrainedModel):
         if self.config.position_type == "rope":
             head_dim, theta = self.config.attention_head_dim, self.config.rope_theta
             attention["cos_sin"] = rotary_cos_sin(position_ids, head_dim, theta)
-        context = routing_context(batch_size, length, attention_mask, input_ids, condition_ids)
+        context = routing_context(
+            (batch_size, length), attention_mask, input_ids, position_ids, condition_ids
+        )
         routings = []
         for layer in self.layers:
             hidden_states, routing = layer(hidden_states, context, **attention)
@@ -329,21 +335,26 @@ class MoescopeModel(MoescopePreTrainedModel):
 
 
 def routing_context(
-    batch_size: int,
-    length: int,
+    shape: tuple[int, int],
     attention_mask: Tensor | None,
     input_ids: Tensor | None,
+    position_ids: Tensor,
     condition_ids: Tensor | None,
 ) -> RoutingContext:
     """Flatten what routers may look at to rows of B x S."""
     token_mask = None
     if attention_mask is not None and attention_mask.dim() == 2:
-        token_mask = attention_mask[:, -length:].reshape(-1).bool()
+        token_mask = attention_mask[:, -shape[1] :].reshape(-1).bool()
     if condition_ids is not None:
         per_position = condition_ids if condition_ids.dim() == 2 else condition_ids[:, None]
-        condition_ids = per_position.expand(batch_size, length).reshape(-1)
-    flat_ids = None if input_ids is None else input_ids.reshape(-1)
-    return RoutingContext(batch_size, token_mask, flat_ids, condition_ids)
+        condition_ids = per_position.expand(shape).reshape(-1)
+    return RoutingContext(
+        batch_size=shape[0],
+        token_mask=token_mask,
+        input_ids=None if input_ids is None else input_ids.reshape(-1),
+        position_ids=position_ids.expand(shape).reshape(-1),
+        condition_ids=condition_ids,
+    )
 
 
 class MoescopeHead(nn.Module):

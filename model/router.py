@@ -4,6 +4,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from .router_capacity import GShardRouter, SwitchRouter
+from .router_expert_choice import ExpertChoiceRouter
+from .router_hash import HashRouter
+from .router_masked import MaskedRouter
+from .router_noisy import NoisyTopKRouter
+from .router_sigmoid import SigmoidRouter
 from .router_topk import TopKRouter
 from .routing import Router
 
@@ -11,6 +16,11 @@ ROUTERS: dict[str, type[Router]] = {
     "topk": TopKRouter,
     "switch": SwitchRouter,
     "gshard": GShardRouter,
+    "noisy_topk": NoisyTopKRouter,
+    "sigmoid": SigmoidRouter,
+    "expert_choice": ExpertChoiceRouter,
+    "masked": MaskedRouter,
+    "hash": HashRouter,
 }
 
 

@@ -63,6 +63,8 @@ class RoutingContext(NamedTuple):
     """(N,) bool, False at padding; None = no padding."""
     input_ids: Tensor | None = None
     """(N,) int64 token ids, for routers that ignore the hidden states."""
+    position_ids: Tensor | None = None
+    """(N,) int64 position within the document."""
     condition_ids: Tensor | None = None
     """(N,) int64 value of the document's metadata; -1 = unknown."""
 
@@ -81,7 +83,9 @@ class Router(nn.Module):
         self.num_experts: int = config.num_experts
         self.top_k: int = config.num_experts_per_tok
         self.layer_idx = layer_idx
-        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
+        self.weight: nn.Parameter | None = nn.Parameter(
+            torch.empty(config.num_experts, config.hidden_size)
+        )
         self.settings = self.parameters_with_defaults | config.router
 
     @classmethod
@@ -96,6 +100,7 @@ class Router(nn.Module):
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """(N, E) float32."""
+        assert self.weight is not None
         return F.linear(hidden_ND.float(), self.weight.float())
 
     def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:

@@ -13,7 +13,7 @@ def experts_for(implementation: str, dtype: torch.dtype, **overrides: Any) -> Mo
     arguments: dict[str, Any] = {
         "hidden_size": 12,
         "num_attention_heads": 2,
-        "moe_intermediate_size": 10,
+        "moe_intermediate_size": 12,
         "num_experts": 4,
         "num_experts_per_tok": 1,
         "router": {"name": "switch"},
