@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import AutoTokenizer, set_seed
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, set_seed
 
 from configs.manifest import read_manifest
 from configs.schema import Config
@@ -23,7 +23,9 @@ from .conftest import MakeConfig
 def make_trainer(config: Config, coefficients: dict[str, float]) -> MoescopeTrainer:
     dataset = read_manifest(config.paths.dataset)
     assert dataset is not None
-    tokenizer = AutoTokenizer.from_pretrained(config.paths.dataset / "tokenizer")
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
+        config.paths.dataset / "tokenizer"
+    )  # type: ignore[assignment]
     splits = open_splits(config.paths.dataset)
     set_seed(config.seed)
     return MoescopeTrainer(
@@ -128,14 +130,14 @@ def test_unigram_entropy_equals_a_loop(make_config: MakeConfig, masked: Path) ->
     special = set(tokenizer.all_special_ids)
     splits = open_splits(folder)
     counts = {token: 1 for token in range(len(tokenizer)) if token not in special}
-    for row in splits.train:
+    for row in map(splits.train.__getitem__, range(len(splits.train))):
         for token in row["input_ids"].tolist():
             if token not in special:
                 counts[token] += 1
     total = sum(counts.values())
     surprisals = [
         -math.log(counts[token] / total)
-        for row in splits.validation
+        for row in map(splits.validation.__getitem__, range(len(splits.validation)))
         for token, kind in zip(row["input_ids"].tolist(), row["mask_kind"].tolist(), strict=True)
         if kind in (1, 2, 3)
     ]
