@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from configs.errors import UserError
+
 from .tables import FIXED_POINT, RoutedTokens, add_ones, expert_slots
 
 
@@ -28,6 +30,7 @@ class DocumentSums:
         shape = (self.num_documents, 2, num_layers, num_experts + 1)
         self._experts = torch.zeros(shape, dtype=torch.int64, device=device)
         self._loss = torch.zeros(self.num_documents, dtype=torch.int64, device=device)
+        self._finite = torch.ones((), dtype=torch.bool, device=device)
         self._host = {
             name: np.zeros(self.num_documents, dtype=np.int64)
             for name in ("num_recorded", "num_untouched", "num_masked", "num_labels")
@@ -54,6 +57,7 @@ class DocumentSums:
 
     def add_loss(self, loss: Tensor, document: Tensor) -> None:
         """Sums `loss` (M,), nats per label, over `document` (M,)."""
+        self._finite &= loss.isfinite().all()
         fixed = (loss.double() * FIXED_POINT).round_().long()
         self._loss.scatter_add_(0, document - self.first, fixed)
 
@@ -61,7 +65,16 @@ class DocumentSums:
         """Returns (document numbers, their numeric columns, untouched and masked counts (D, L, E)).
 
         Documents without a recorded token are left out; `loss` is NaN without a label.
+
+        Raises:
+            UserError: a loss that is no number, so the model's routing means nothing.
         """
+        if not self._finite:
+            last = self.first + self.num_documents - 1
+            raise UserError(
+                f"documents {self.first} to {last}: the model's loss is not finite; it has "
+                "diverged, so its routing means nothing. Record another checkpoint"
+            )
         kept = np.flatnonzero(self._host["num_recorded"])
         host = {name: values[kept] for name, values in self._host.items()}
         labels = host["num_labels"]

@@ -77,7 +77,7 @@ class RoutingTables:
         shapes: dict[str, tuple[int, ...]] = {
             "topic_stratum_weight": (rows["topic_stratum"], L, E1),
             "stratum_entropy": (len(STRATA), L),
-            "pairs": (L, E1, E1),
+            "coactivation": (L, E1, E1),
             "transition": (max(L - 1, 0), E1, E1),
         }
         for name, count in rows.items():
@@ -133,7 +133,7 @@ class RoutingTables:
             "target_tokens": sums["target_tokens"],
             "class_expert": sums["class_expert"][..., :-1],
             "class_tokens": sums["class_tokens"],
-            "coactivation": _symmetric(sums["pairs"], sums["position_expert"].sum(0)),
+            "coactivation": sums["coactivation"][:, :-1, :-1],
             "transition": sums["transition"][:, :-1, :-1],
             "position_expert": sums["position_expert"][..., :-1],
             "position_tokens": sums["position_tokens"],
@@ -150,16 +150,17 @@ class RoutingTables:
 
     def _count_pairs(self, experts_ULk: Tensor) -> None:
         """Counts which experts are chosen together, and the first choices of adjacent layers."""
-        _, L, k = experts_ULk.shape
+        U, L, _ = experts_ULk.shape
         width = self.sizes.num_experts + 1
-        layer = torch.arange(L, device=experts_ULk.device) * width**2
-        if k > 1:
-            one, two = torch.triu_indices(k, k, 1, device=experts_ULk.device)
-            codes = experts_ULk[..., one] * width + experts_ULk[..., two] + layer[:, None]
-            add_ones(self._sums["pairs"], codes.view(-1))
+        chosen_UE = torch.zeros((U, width), device=experts_ULk.device)
+        for layer in range(L):
+            chosen_UE.zero_().scatter_(1, experts_ULk[:, layer], 1.0)
+            # float32 counts a batch exactly: far fewer than 2**24 tokens
+            self._sums["coactivation"][layer] += (chosen_UE.T @ chosen_UE).long()
         if L > 1:
             first = experts_ULk[..., 0]
-            codes = first[:, :-1] * width + first[:, 1:] + layer[:-1]
+            layers = torch.arange(L - 1, device=first.device) * width**2
+            codes = first[:, :-1] * width + first[:, 1:] + layers
             add_ones(self._sums["transition"], codes.reshape(-1))
 
 
@@ -173,11 +174,3 @@ def add_ones(counts: Tensor, codes: Tensor) -> None:
     """Adds 1 at each flat index of a contiguous int64 table, in place and without waiting."""
     one = torch.ones((), dtype=counts.dtype, device=counts.device)
     counts.view(-1).scatter_add_(0, codes, one.expand(codes.shape))
-
-
-def _symmetric(pairs: np.ndarray, load: np.ndarray) -> np.ndarray:
-    """(L, E, E) from pairs counted in one order only, with each expert's choices as diagonal."""
-    both = (pairs + pairs.transpose(0, 2, 1))[:, :-1, :-1]
-    diagonal = np.arange(both.shape[1])
-    both[:, diagonal, diagonal] = load[:, :-1]
-    return both

@@ -208,6 +208,17 @@ def test_the_sample_holds_whole_documents(dataset: Config, tmp_path: Path) -> No
         assert tokenizer.decode(rows["token_id"].tolist()) == text[ids[0]]["text"]
 
 
+def test_the_example_of_the_docs_runs(
+    dataset: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, store = route(dataset, save(encoder(400), dataset, tmp_path))
+    page = (Path(__file__).parents[2] / "docs" / "routing_store.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    assert "runs/demo/routing" in code
+    exec(code.replace("runs/demo/routing", str(store.folder)), {})
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == store.topics
+
+
 def test_the_same_run_gives_the_same_bytes(dataset: Config, tmp_path: Path) -> None:
     model = save(encoder(400), dataset, tmp_path)
     first, _ = route(dataset, model, "force=true")
@@ -257,6 +268,7 @@ def test_a_foreign_causal_model_sees_the_text_without_masks(
         ("tokenizer", "its tokenizer .* is not that of"),
         ("truncated", "model.safetensors: damaged or truncated"),
         ("incomplete", "lacks .* weights"),
+        ("diverged", "loss is not finite"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(
@@ -268,7 +280,10 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     elif fault == "vocabulary":
         save(encoder(300), dataset, folder)
     elif fault != "nowhere":
-        save(encoder(400), dataset, folder)
+        network = encoder(400)
+        if fault == "diverged":
+            network.model.norm.weight.data.fill_(torch.nan)
+        save(network, dataset, folder)
     if fault == "tokenizer":
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
         (folder / "tokenizer.json").write_text(text.replace('"[UNK]"', '"[unk]"'))
