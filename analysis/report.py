@@ -19,6 +19,7 @@ from .corpus_audit import CorpusAudit, read_audit
 from .page import Page, Panel, Section, render
 from .records import rows
 from .results import RoutingResults, analyse_routing
+from .sections_methods import methods_section
 from .sections_routing import (
     depth_section,
     load_section,
@@ -26,7 +27,7 @@ from .sections_routing import (
     topics_section,
     vocabulary_section,
 )
-from .sections_run import corpus_section, methods_section, overview_table, training_section
+from .sections_run import corpus_section, overview_table, training_section
 from .sentence import Sentence
 from .training import TrainingCurves, read_training_curves
 from .verdict import ModelQuality, write_verdict

@@ -1,11 +1,6 @@
-"""The chapters around routing: the corpus, training, methods; and the table of layers."""
-
-from collections.abc import Mapping
-from typing import Any
+"""The chapters before routing: the corpus and training; and the table of layers."""
 
 import pandas as pd
-
-from configs.manifest import Manifest
 
 from .corpus_audit import CorpusAudit
 from .figures.corpus import documents_figure, lengths_figure, overlap_figure
@@ -54,29 +49,6 @@ def corpus_section(audit: CorpusAudit) -> Section:
     total = int(audit.documents.documents.sum())
     by_split = audit.documents.groupby("split", sort=False).documents.sum()
     splits = ", ".join(f"{int(count):,} {split}" for split, count in by_split.items())
-    removed = ", ".join(f"{count:,} {reason}" for reason, count in audit.removed.items() if count)
-    notes = [("Caution", text) for text in audit.warnings] or [("Caution", "nothing stands out")]
-    notes += [("Removed", removed or "nothing")]
-    notes += [
-        (
-            f"{row.kind.capitalize()} duplicates",
-            f"{row.found:,} found, {row.removed:,} removed ({row.within_topics:,} within a topic, "
-            f"{row.across_topics:,} across topics); {row.across_splits:,} left across splits",
-        )
-        for row in rows(audit.duplicates)
-    ]
-    origin, letters = (largest(audit.quality, name) for name in QUALITY)
-    notes += [
-        (
-            "One origin",
-            f"gives at most {percent(origin.largest_origin_share)} of a topic's documents "
-            f"(“{visible(origin.topic)}”)",
-        ),
-        (
-            "Letters not Latin",
-            f"at most {percent(letters.non_latin_share)} of a topic (“{visible(letters.topic)}”)",
-        ),
-    ]
     facts = f"n = {total:,} documents."
     return Section(
         "corpus",
@@ -114,8 +86,36 @@ def corpus_section(audit: CorpusAudit) -> Section:
                 by_topic=True,
             ),
         ],
-        notes=notes,
+        notes=_corpus_notes(audit),
     )
+
+
+def _corpus_notes(audit: CorpusAudit) -> list[tuple[str, str]]:
+    """Lists warnings, removals, repeats, origins and scripts."""
+    removed = ", ".join(f"{count:,} {reason}" for reason, count in audit.removed.items() if count)
+    notes = [("Caution", text) for text in audit.warnings] or [("Caution", "nothing stands out")]
+    notes += [("Removed", removed or "nothing")]
+    notes += [
+        (
+            f"{row.kind.capitalize()} duplicates",
+            f"{row.found:,} found, {row.removed:,} removed ({row.within_topics:,} within a topic, "
+            f"{row.across_topics:,} across topics); {row.across_splits:,} left across splits",
+        )
+        for row in rows(audit.duplicates)
+    ]
+    origin, letters = (largest(audit.quality, name) for name in QUALITY)
+    notes += [
+        (
+            "One origin",
+            f"gives at most {percent(origin.largest_origin_share)} of a topic's documents "
+            f"(“{visible(origin.topic)}”)",
+        ),
+        (
+            "Letters not Latin",
+            f"at most {percent(letters.non_latin_share)} of a topic (“{visible(letters.topic)}”)",
+        ),
+    ]
+    return notes
 
 
 def training_section(
@@ -160,12 +160,19 @@ def training_section(
                 own,
             )
         )
-    for metric, name, title, reading, baseline in (
+    panels += _layer_curve_panels(curves.layers, results.num_experts, tokens)
+    return Section("training", "Training curves", "How the model got where it is.", panels)
+
+
+def _layer_curve_panels(layers: pd.DataFrame, num_experts: int, tokens: str) -> list[Panel]:
+    """Balance and router entropy of each layer during training."""
+    curves = (
         (
             "max_violation",
             "balance-curve",
             "Balance during training",
             "A line that stays high is a layer whose router favours few experts.",
+            "MaxVio",
             "0 at perfect balance",
         ),
         (
@@ -173,89 +180,19 @@ def training_section(
             "entropy-curve",
             "Router entropy during training",
             "Falling lines are routers that become sure of their choice.",
-            f"log of {results.num_experts} experts for a router that does not choose",
+            "nats",
+            f"ln {num_experts} for a router that does not choose",
         ),
-    ):
-        own = curves.layers[curves.layers.metric == metric]
-        if len(own):
-            unit = "MaxVio" if metric == "max_violation" else "nats"
-            panels.append(
-                Panel(
-                    name,
-                    title,
-                    reading,
-                    f"{tokens} Unit: {unit}. Baseline: {baseline}.",
-                    {ALL_LAYERS: layer_curve_figure(curves.layers, metric, unit)},
-                    own,
-                )
-            )
-    return Section("training", "Training curves", "How the model got where it is.", panels)
-
-
-DEFINITIONS = (
-    (
-        "Untouched tokens",
-        "Real tokens that masking left alone. Padding is never counted; masked, replaced, kept "
-        "and special tokens are reported apart.",
-    ),
-    (
-        "Share of an expert",
-        "Tokens that chose it, over all tokens (chance k/E). The k choices of a token are one "
-        "observation.",
-    ),
-    (
-        "Topic information",
-        "I = H(mean over t of p(e|t)) − mean over t of H(p(e|t)), in bits, topics weighted "
-        "equally; plug-in minus the mean under permutation.",
-    ),
-    (
-        "P-values",
-        "Documents are the unit: whole documents swap topics, P times, the same P permutations "
-        "for every test; p = (b + 1) / (P + 1). Family-wise over layers by the largest "
-        "standardised information, over cells (layers × experts × topics) by the largest "
-        "studentised deviation. Below 10 documents per topic no p-value is given.",
-    ),
-    (
-        "Intervals",
-        "95% percentile intervals of a document bootstrap with Poisson(1) weights; for tokens of "
-        "an expert, binomial.",
-    ),
-    (
-        "Log2 ratio",
-        "Topic's share of choices over the mean of all topics, half a choice added to every cell.",
-    ),
-)
-
-
-def methods_section(manifests: Mapping[str, Manifest], settings: Mapping[str, Any]) -> Section:
-    """How every number was made."""
-    notes = list(DEFINITIONS)
-    notes += [(f"report.{name}", str(value)) for name, value in settings.items()]
-    listings = [
-        (
-            f"{manifest.command} · seed {manifest.seed} · result {manifest.fingerprint}",
-            "\n".join(_flat(manifest.config)),
-        )
-        for manifest in manifests.values()
-    ]
-    versions = next(iter(manifests.values())).versions
-    notes.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
-    return Section(
-        "methods",
-        "Methods",
-        "Definitions, settings, commands and hashes: enough to make the page again. Same input, "
-        "settings and seed give the same page.",
-        notes=notes,
-        listings=listings,
     )
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Lists a nested config as key=value lines."""
-    lines = []
-    for name, value in config.items():
-        if isinstance(value, Mapping) and value:
-            lines += _flat(value, f"{prefix}{name}.")
-        elif name != "seed":
-            lines.append(f"{prefix}{name}={value}")
-    return lines
+    return [
+        Panel(
+            name,
+            title,
+            reading,
+            f"{tokens} Unit: {unit}. Baseline: {baseline}.",
+            {ALL_LAYERS: layer_curve_figure(layers, metric, unit)},
+            layers[layers.metric == metric],
+        )
+        for metric, name, title, reading, unit, baseline in curves
+        if (layers.metric == metric).any()
+    ]

@@ -1,6 +1,7 @@
 """Topics: which topics an expert is chosen for more, or less, than for the others."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,11 +37,7 @@ def topic_heatmap(
     table = cells.set_index(["topic", "expert"]).loc[pd.MultiIndex.from_product([topics, experts])]
     shape = len(topics), len(experts)
     marks = np.where(table.p_value.to_numpy() <= alpha, MARK, "").reshape(shape)
-    hover = [
-        f"{interval_text(row.low, row.high)}<br>{percent(row.share, 3)} of the topic's tokens, "
-        f"mean of topics {percent(row.base_share, 3)}<br>{p_text(row.p_value, permutations)}"
-        for row in rows(table)
-    ]
+    hover = [_cell_text(row, permutations) for row in rows(table)]
     sizes = table.groupby(level="topic", sort=False)[["documents", "tokens"]].first()
     size_text = [f"n = {row.documents:,} documents, {row.tokens:,} tokens" for row in rows(sizes)]
     labels = [plot_label(topic, LONGEST_LABEL) for topic in topics]
@@ -77,3 +74,10 @@ def topic_heatmap(
     result.update_xaxes(showgrid=False)
     result.update_yaxes(autorange="reversed", showgrid=False)
     return result
+
+
+def _cell_text(row: Any, permutations: int) -> str:
+    return (
+        f"{interval_text(row.low, row.high)}<br>{percent(row.share, 3)} of the topic's tokens, "
+        f"mean of topics {percent(row.base_share, 3)}<br>{p_text(row.p_value, permutations)}"
+    )

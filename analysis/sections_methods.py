@@ -1,0 +1,76 @@
+"""The chapter on methods: definitions, settings, commands, hashes, versions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from configs.manifest import Manifest
+
+from .page import Section
+
+DEFINITIONS = (
+    (
+        "Untouched tokens",
+        "Real tokens that masking left alone. Padding is never counted; masked, replaced, kept "
+        "and special tokens are reported apart.",
+    ),
+    (
+        "Share of an expert",
+        "Tokens that chose it, over all tokens (chance k/E). The k choices of a token are one "
+        "observation.",
+    ),
+    (
+        "Topic information",
+        "I = H(mean over t of p(e|t)) − mean over t of H(p(e|t)), in bits, topics weighted "
+        "equally; plug-in minus the mean under permutation.",
+    ),
+    (
+        "P-values",
+        "Documents are the unit: whole documents swap topics, P times, the same P permutations "
+        "for every test; p = (b + 1) / (P + 1). Family-wise over layers by the largest "
+        "standardised information, over cells (layers × experts × topics) by the largest "
+        "studentised deviation. Below 10 documents per topic no p-value is given.",
+    ),
+    (
+        "Intervals",
+        "95% percentile intervals of a document bootstrap with Poisson(1) weights; for tokens of "
+        "an expert, binomial.",
+    ),
+    (
+        "Log2 ratio",
+        "Topic's share of choices over the mean of all topics, half a choice added to every cell.",
+    ),
+)
+
+
+def methods_section(manifests: Mapping[str, Manifest], settings: Mapping[str, Any]) -> Section:
+    """How every number was made."""
+    notes = list(DEFINITIONS)
+    notes += [(f"report.{name}", str(value)) for name, value in settings.items()]
+    listings = [
+        (
+            f"{manifest.command} · seed {manifest.seed} · result {manifest.fingerprint}",
+            "\n".join(_flat(manifest.config)),
+        )
+        for manifest in manifests.values()
+    ]
+    versions = next(iter(manifests.values())).versions
+    notes.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+    return Section(
+        "methods",
+        "Methods",
+        "Definitions, settings, commands and hashes: enough to make the page again. Same input, "
+        "settings and seed give the same page.",
+        notes=notes,
+        listings=listings,
+    )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Lists a nested config as key=value lines."""
+    lines = []
+    for name, value in config.items():
+        if isinstance(value, Mapping) and value:
+            lines += _flat(value, f"{prefix}{name}.")
+        elif name != "seed":
+            lines.append(f"{prefix}{name}={value}")
+    return lines
