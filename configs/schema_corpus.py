@@ -124,7 +124,9 @@ class Cleaning(Section):
     min_chars: int = Field(ge=1, description="shortest text kept, in characters")
     max_chars: int = Field(ge=1, description="longer texts are cut here, at a space")
     exact_duplicates: bool = Field(description="drop repeated texts, across topics and splits")
-    near_duplicates: bool = Field(description="drop near-repeats (MinHash over word 5-grams)")
+    near_duplicates: bool = Field(
+        description="drop near-repeats (MinHash over word 5-grams; 2.5 kB of memory per document)"
+    )
     near_threshold: float = Field(
         gt=0, le=1, description="Jaccard similarity above which two texts are near-duplicates"
     )

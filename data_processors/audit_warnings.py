@@ -12,7 +12,7 @@ SHARED_REPEATS = 0.01
 SAME_WORDS = 0.9
 
 
-def list_warnings(audit: Mapping[str, Any]) -> list[str]:
+def list_warnings(audit: Mapping[str, Any], *, near_searched: bool) -> list[str]:
     """Returns one sentence for every way in which the corpus could mislead a topic analysis."""
     topics = audit["topics"]
     if len(topics) == 1:
@@ -21,7 +21,10 @@ def list_warnings(audit: Mapping[str, Any]) -> list[str]:
             "topic column, or derive topics with corpus.topics.derive=nmf"
         ]
     checks = (_sizes, _sources, _origins, _lengths, _letters, _repeats, _words)
-    return [warning for check in checks for warning in check(audit)]
+    found = [warning for check in checks for warning in check(audit)]
+    if not near_searched:
+        found.append("near-duplicates were not searched for (corpus.clean.near_duplicates=false)")
+    return found
 
 
 def _sizes(audit: Mapping[str, Any]) -> list[str]:

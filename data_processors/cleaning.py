@@ -5,15 +5,16 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 
 from configs.schema_corpus import Cleaning
 
 from .documents import Document, valid_text
-from .near_duplicates import NearDuplicateIndex
+from .near_duplicates import NearDuplicateIndex, Signature
 from .topics import TopicRules
+from .words import hash_words
 
 BATCH_DOCUMENTS = 512
 
@@ -74,13 +75,16 @@ class Tally:
 class Cleaner:
     """Filters documents by topic rules, length and repetition; of repeats the first stays.
 
-    Repeats are searched for, for the audit, also where the config keeps them.
+    Exact repeats are noted for the audit also where the config keeps them; near ones are not
+    searched for then, which saves the memory of the index.
     """
 
     def __init__(self, config: Cleaning, rules: TopicRules, generator: np.random.Generator) -> None:
         self._config = config
         self._rules = rules
-        self._index = NearDuplicateIndex(config.near_threshold, generator)
+        self._index = (
+            NearDuplicateIndex(config.near_threshold, generator) if config.near_duplicates else None
+        )
         self._rows_by_text: dict[bytes, int] = {}
         self.kept = Kept()
         self.tally = Tally()
@@ -89,13 +93,15 @@ class Cleaner:
         """Yields the documents to keep; their order is their row number."""
         stream = self._long_enough(documents)
         while batch := list(islice(stream, BATCH_DOCUMENTS)):
-            signatures, keys, num_words = self._index.sign([d.text for d in batch])
-            for number, document in enumerate(batch):
+            hashes, offsets = hash_words([document.text for document in batch])
+            signatures = self._index.sign(hashes, offsets) if self._index else repeat(None)
+            num_words = np.diff(offsets).tolist()
+            for document, signature, words in zip(batch, signatures, num_words, strict=False):
                 if not self._rules.has_room(document.topic):
                     self.tally.removed["over_topic_cap"] += 1
-                elif not self._is_repeat(document, signatures[number], keys[number]):
+                elif not self._is_repeat(document, signature):
                     self._rules.count(document.topic)
-                    self.kept.add(document, int(num_words[number]))
+                    self.kept.add(document, words)
                     yield document
 
     def _long_enough(self, documents: Iterable[Document]) -> Iterator[Document]:
@@ -119,7 +125,7 @@ class Cleaner:
                 self.tally.num_cut += 1
             yield replace(document, text=text, topic=topic)
 
-    def _is_repeat(self, document: Document, signature: np.ndarray, keys: list[int]) -> bool:
+    def _is_repeat(self, document: Document, signature: Signature | None) -> bool:
         """Says whether to drop a document as a repeat; notes it either way."""
         row, config = len(self.kept), self._config
         digest = hashlib.blake2b(document.text.encode(), digest_size=16).digest()
@@ -129,16 +135,16 @@ class Cleaner:
             self.tally.exact.append(Duplicate(original, document.topic, None if drop else row))
             self.tally.removed["exact_duplicate"] += drop
             return drop
-        near = self._index.find(signature, keys)
-        if near is None:
-            self._index.add(signature, keys, row)
+        if self._index is None or signature is None:
             return False
-        drop = config.near_duplicates
-        self.tally.near.append(Duplicate(near, document.topic, None if drop else row))
-        self.tally.removed["near_duplicate"] += drop
-        if drop:
-            del self._rows_by_text[digest]  # only kept rows may be originals
-        return drop
+        near = self._index.find(signature)
+        if near is None:
+            self._index.add(signature, row)
+            return False
+        self.tally.near.append(Duplicate(near, document.topic, None))
+        self.tally.removed["near_duplicate"] += 1
+        del self._rows_by_text[digest]  # only kept rows may be originals
+        return True
 
 
 def cut_at_space(text: str, limit: int) -> str:

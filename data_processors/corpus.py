@@ -42,7 +42,8 @@ def build_corpus(run: StageRun) -> Mapping[str, Any]:
     counts = _write_splits(run, spool, topics, topic, split)
     spool.unlink()
     audit = audit_corpus(topics, topic, split, cleaner.kept, cleaner.tally, counts)
-    audit["warnings"] = list_warnings(audit)
+    searched = run.config.corpus.clean.near_duplicates
+    audit["warnings"] = list_warnings(audit, near_searched=searched)
     for warning in audit["warnings"]:
         console.print(f"corpus: {warning}", markup=False, style="yellow", soft_wrap=True)
     text = json.dumps(audit, indent=1, ensure_ascii=False)

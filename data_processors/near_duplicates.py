@@ -5,14 +5,15 @@ and Ullman, "Mining of Massive Datasets", chapter 3. Own code because the librar
 one text at a time in Python, several times slower than all of our other reading and cleaning.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from array import array
+from dataclasses import dataclass
 
 import numpy as np
 
-from .words import hash_shingles, hash_words, mix
+from .words import hash_shingles, mix
 
 NUM_PERMUTATIONS = 128
+BLOCK_ENTRIES = 4096
 RECALL_AT_THRESHOLD = 0.99
 
 
@@ -30,14 +31,23 @@ def rows_per_band(threshold: float, num_permutations: int = NUM_PERMUTATIONS) ->
     return max(fits, default=1)
 
 
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A text's MinHash: `minima` (P,) uint32 and one bucket key per band."""
+
+    minima: np.ndarray
+    keys: list[int]
+
+
 class NearDuplicateIndex:
     """Signatures and buckets of the texts accepted so far.
 
-    Memory per accepted text: 4 bytes per permutation, and one bucket entry per band.
+    Memory per accepted text: 4 bytes per permutation and some 80 per band, in all about 2.7 kB at
+    a threshold of 0.8.
 
     Args:
         threshold: estimated Jaccard similarity of word 5-grams from which two texts are near
-            duplicates. The estimate is the share of equal signature rows; its standard error is
+            duplicates. The estimate is the share of equal minima; its standard error is
             √(s(1 − s) / 128), 0.035 at s = 0.8.
         generator: draws the hash functions.
     """
@@ -49,59 +59,62 @@ class NearDuplicateIndex:
         self._factors, self._shifts = factors | np.uint64(1), shifts
         self._rows = rows_per_band(threshold)
         self._bands = NUM_PERMUTATIONS // self._rows
-        self._signatures = np.empty((1024, NUM_PERMUTATIONS), dtype=np.uint32)
-        self._documents: list[int] = []
-        self._buckets: defaultdict[int, list[int]] = defaultdict(list)
+        self._minima: list[np.ndarray] = []  # blocks of BLOCK_ENTRIES signatures
+        self._documents = array("q")
+        self._first: dict[int, int] = {}  # bucket key → its first entry
+        self._others: dict[int, list[int]] = {}  # and the rest, for the few keys that have more
 
-    def sign(self, texts: Sequence[str]) -> tuple[np.ndarray, list[list[int]], np.ndarray]:
-        """Computes what `find` and `add` take, for a batch of texts.
-
-        Returns:
-            signatures (N, P) uint32, N lists of bucket keys (empty for a text without words), and
-            the words of each text (N,).
-        """
-        hashes, word_offsets = hash_words(texts)
-        shingles, offsets = hash_shingles(hashes, word_offsets)
-        signatures = self._minhash(shingles, offsets)
-        grouped = signatures[:, : self._bands * self._rows].reshape(len(texts), self._bands, -1)
-        keys = np.broadcast_to(np.arange(self._bands, dtype=np.uint64), grouped.shape[:2])
-        for row in range(self._rows):  # (N, bands)
-            keys = mix(keys * self._factors[0] + grouped[:, :, row])
-        has_words = np.diff(offsets) > 0
-        listed = [row if words else [] for row, words in zip(keys.tolist(), has_words, strict=True)]
-        return signatures, listed, np.diff(word_offsets)
-
-    def _minhash(self, shingles: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    def sign(self, hashes: np.ndarray, offsets: np.ndarray) -> list[Signature | None]:
+        """Signs texts given as word hashes (`words.hash_words`); None for one without words."""
+        shingles, offsets = hash_shingles(hashes, offsets)
         filled = np.flatnonzero(np.diff(offsets))
-        signatures = np.zeros((len(offsets) - 1, NUM_PERMUTATIONS), dtype=np.uint32)
-        if not len(filled):
-            return signatures
+        signatures: list[Signature | None] = [None] * (len(offsets) - 1)
+        if len(filled):
+            minima = self._minhash(shingles, offsets[filled])
+            keys = self._band_keys(minima).tolist()
+            for number, row, bands in zip(filled.tolist(), minima, keys, strict=True):
+                signatures[number] = Signature(row, bands)
+        return signatures
+
+    def _minhash(self, shingles: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Least value of each permutation over each text's shingles, (texts, P) uint32."""
+        minima = np.empty((len(starts), NUM_PERMUTATIONS), dtype=np.uint32)
         permuted = np.empty_like(shingles)
         for column, (factor, shift) in enumerate(zip(self._factors, self._shifts, strict=True)):
             np.multiply(shingles, factor, out=permuted)
             permuted += shift
-            least = np.minimum.reduceat(permuted, offsets[filled])
-            signatures[filled, column] = least >> np.uint64(32)
-        return signatures
+            minima[:, column] = np.minimum.reduceat(permuted, starts) >> np.uint64(32)
+        return minima
 
-    def find(self, signature: np.ndarray, keys: list[int]) -> int | None:
+    def _band_keys(self, minima: np.ndarray) -> np.ndarray:
+        """Hashes each band's number and rows, (texts, bands) uint64."""
+        grouped = minima[:, : self._bands * self._rows].reshape(len(minima), self._bands, -1)
+        keys = np.broadcast_to(np.arange(self._bands, dtype=np.uint64), grouped.shape[:2])
+        for row in range(self._rows):
+            keys = mix(keys * self._factors[0] + grouped[:, :, row])
+        return keys
+
+    def find(self, signature: Signature) -> int | None:
         """Returns the document number of the first accepted near-duplicate, if there is one."""
-        buckets = self._buckets
-        candidates = {entry for key in keys if key in buckets for entry in buckets[key]}
+        candidates = set()
+        for key in signature.keys:
+            if key in self._first:
+                candidates.add(self._first[key])
+                candidates.update(self._others.get(key, ()))
         if not candidates:
             return None
-        entries = np.fromiter(candidates, dtype=np.int64, count=len(candidates))
-        similar = (self._signatures[entries] == signature).mean(axis=1) >= self._threshold
-        if not similar.any():
-            return None
-        return self._documents[int(entries[similar].min())]
+        entries = sorted(candidates)
+        stored = np.stack([self._minima[e // BLOCK_ENTRIES][e % BLOCK_ENTRIES] for e in entries])
+        similar = (stored == signature.minima).mean(axis=1) >= self._threshold
+        return self._documents[entries[int(similar.argmax())]] if similar.any() else None
 
-    def add(self, signature: np.ndarray, keys: list[int], document: int) -> None:
+    def add(self, signature: Signature, document: int) -> None:
         """Accepts a text under a document number."""
         entry = len(self._documents)
-        if entry == len(self._signatures):
-            self._signatures = np.concatenate([self._signatures, np.empty_like(self._signatures)])
-        self._signatures[entry] = signature
+        if entry % BLOCK_ENTRIES == 0:
+            self._minima.append(np.empty((BLOCK_ENTRIES, NUM_PERMUTATIONS), dtype=np.uint32))
+        self._minima[-1][entry % BLOCK_ENTRIES] = signature.minima
         self._documents.append(document)
-        for key in keys:
-            self._buckets[key].append(entry)
+        for key in signature.keys:
+            if self._first.setdefault(key, entry) != entry:
+                self._others.setdefault(key, []).append(entry)
