@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from pydantic import TypeAdapter
 from transformers import (
     AutoTokenizer,
     EarlyStoppingCallback,
     PreTrainedTokenizerFast,
     TrainerCallback,
-    TrainingArguments,
     set_seed,
 )
 from transformers.utils.logging import disable_progress_bar
@@ -33,6 +31,7 @@ from data_processors.tokenizers import tokenizer_facts
 from model import MoescopeForMaskedLM
 
 from .aim_tracking import aim_run
+from .arguments import training_arguments
 from .build import build_model, check_dataset, parameter_counts
 from .callbacks import ConsoleProgress, MetricsFile, MetricWindows, RouterState
 from .checkpoints import CheckpointFolder, Owner, step_of
@@ -139,48 +138,6 @@ def early_stopping(config: Config) -> list[TrainerCallback]:
     """Stops after `train.early_stopping` evaluations without a lower validation loss."""
     patience = config.train.early_stopping
     return [] if patience is None else [EarlyStoppingCallback(patience)]
-
-
-def training_arguments(config: Config) -> TrainingArguments:
-    """Translates the `train` section into transformers' arguments."""
-    settings = config.train
-    on_cuda = torch.cuda.is_available()
-    bf16 = settings.precision == "bf16" or (
-        settings.precision == "auto" and on_cuda and torch.cuda.is_bf16_supported()
-    )
-    return TrainingArguments(
-        output_dir=str(config.paths.checkpoints),
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=2 * settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps or -1,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        adam_beta2=settings.adam_beta2,
-        max_grad_norm=settings.max_grad_norm,
-        optim="adamw_torch_fused",
-        bf16=bf16,
-        torch_compile=settings.compile,
-        logging_steps=settings.log_every,
-        logging_nan_inf_filter=False,  # it reads the loss back at every step
-        eval_strategy="steps",
-        eval_steps=settings.eval_every,
-        save_strategy="steps",
-        save_steps=settings.eval_every,
-        save_total_limit=1,  # and the best
-        load_best_model_at_end=True,
-        metric_for_best_model="loss",
-        greater_is_better=False,
-        restore_callback_states_from_checkpoint=True,
-        dataloader_num_workers=settings.num_workers,
-        dataloader_pin_memory=on_cuda,
-        remove_unused_columns=False,
-        report_to="none",
-        disable_tqdm=True,
-        log_level="error",
-        seed=config.seed,
-    )
 
 
 def fit(

@@ -22,6 +22,7 @@ from data_processors.collate import MaskingCollator
 from data_processors.examples import ExampleDataset
 from model import MoescopeForMaskedLM, balance_losses
 
+from .arguments import learning_rate_factor
 from .metrics import (
     MetricSums,
     correct_sum,
@@ -50,16 +51,13 @@ class Progress(NamedTuple):
     elapsed_s: float = 0.0
 
 
-def learning_rate_factor(step: int, total: int, settings: Train) -> float:
-    """Share of the peak learning rate at a step: linear warm-up, then decay to the floor."""
-    warmup = math.ceil(settings.warmup * total)
-    if step < warmup:
-        return (step + 1) / warmup
-    if settings.schedule == "constant":
-        return 1.0
-    done = min((step - warmup) / max(total - warmup, 1), 1.0)
-    decay = 1 - done if settings.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
-    return settings.floor + (1 - settings.floor) * decay
+def length_sorted_batches(
+    dataset: ExampleDataset, rows: NDArray[np.integer] | None, batch_size: int
+) -> list[list[int]]:
+    """Cuts examples, longest first, into batches; `rows` None = all."""
+    rows = np.arange(len(dataset)) if rows is None else rows
+    ordered = rows[np.argsort(-dataset.lengths[rows], kind="stable")]
+    return [ordered[i : i + batch_size].tolist() for i in range(0, len(ordered), batch_size)]
 
 
 class MoescopeTrainer(Trainer):
@@ -183,7 +181,7 @@ class MoescopeTrainer(Trainer):
         mask = inputs["attention_mask"]
         # losses and sums in float32 whatever the autocast
         with torch.autocast(mask.device.type, enabled=False):
-            balance = balance_losses(outputs.routing or (), mask, list(self.coefficients))
+            balance = self._balance_losses(outputs, mask)
             share = mask.sum() / self._step_tokens
             for name, coefficient in self.coefficients.items():
                 loss = loss + share * coefficient * balance[name]
@@ -244,6 +242,14 @@ class MoescopeTrainer(Trainer):
             },
         )
 
+    def _balance_losses(self, outputs: Any, mask: Tensor) -> dict[str, Tensor]:
+        return balance_losses(
+            outputs.routing or (),
+            mask,
+            list(self.coefficients),
+            experts=self.model.expert_modules(),
+        )
+
     def _balance(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
         return {name: float(sums[f"balance/{name}"] / sums["tokens"]) for name in self.coefficients}
 
@@ -289,7 +295,14 @@ class MoescopeTrainer(Trainer):
         """
         self.model.eval()
         sums = MetricSums()
-        for batch in self._eval_batches(dataset, rows):
+        batches = length_sorted_batches(dataset, rows, self.args.per_device_eval_batch_size)
+        loader = DataLoader(
+            dataset,
+            batch_sampler=batches[self.args.process_index :: self.args.world_size],
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        for batch in loader:
             sums.add(self._score_batch(self._prepare_inputs(batch)))
         host = self._host_sums(sums)
         return {
@@ -299,20 +312,6 @@ class MoescopeTrainer(Trainer):
             "topics": summarise_topics(host, self.topics.names),
         }
 
-    def _eval_batches(self, dataset: Any, rows: np.ndarray | None) -> DataLoader:
-        """Batches of examples sorted by length, this process's share of them."""
-        rows = np.arange(len(dataset)) if rows is None else rows
-        ordered = rows[np.argsort(-dataset.lengths[rows], kind="stable")]
-        size = self.args.per_device_eval_batch_size
-        batches = [ordered[i : i + size].tolist() for i in range(0, len(ordered), size)]
-        own = batches[self.args.process_index :: self.args.world_size]
-        return DataLoader(
-            dataset,
-            batch_sampler=own,
-            collate_fn=self.data_collator,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-
     def _score_batch(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         mask, positions = inputs["attention_mask"], inputs["label_positions"]
         arguments = {k: v for k, v in inputs.items() if k not in (*NOT_FOR_THE_MODEL, "labels")}
@@ -320,7 +319,7 @@ class MoescopeTrainer(Trainer):
         targets = inputs["labels"].flatten()[positions]
         topics = self._topic_of_document[inputs["document_ids"].flatten()[positions]]
         tokens = mask.sum()
-        balance = balance_losses(outputs.routing or (), mask, list(self.coefficients))
+        balance = self._balance_losses(outputs, mask)
         return {
             **language_sums(outputs.logits, targets, topics, len(self.topics.names)),
             **routing_sums(outputs.routing or (), mask),

@@ -12,9 +12,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, set_seed
 
 from configs.manifest import read_manifest
 from configs.schema import Config
+from train.arguments import learning_rate_factor, training_arguments
 from train.build import build_model
-from train.train import collator, open_splits, training_arguments
-from train.trainer import MoescopeTrainer, Topics, learning_rate_factor
+from train.train import collator, open_splits
+from train.trainer import MoescopeTrainer, Topics
 from train.unigram import unigram_entropy
 
 from .conftest import MakeConfig
