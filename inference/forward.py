@@ -71,7 +71,7 @@ class Observer:
             entropy=router_entropy(output.routing, real) if self._is_ours else None,
             label_positions=batch["label_positions"],
             loss=loss,
-            predicted_ids=logits.argmax(-1),
+            logits=logits,
         )
 
     def _to_device(self, values: Tensor) -> Tensor:

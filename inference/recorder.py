@@ -45,7 +45,7 @@ class Observation:
         entropy: (N, L) nats, or None.
         label_positions: (M,) flat index into B x S, ascending; on the host.
         loss: (M,) nats.
-        predicted_ids: (M,) most likely token.
+        logits: (M, V) scores of the labelled positions; read for sampled documents only.
     """
 
     experts: Tensor
@@ -53,7 +53,7 @@ class Observation:
     entropy: Tensor | None
     label_positions: Tensor
     loss: Tensor
-    predicted_ids: Tensor
+    logits: Tensor
 
 
 class RoutingRecorder:
@@ -156,9 +156,11 @@ class RoutingRecorder:
         seen: Observation,
     ) -> None:
         loss = torch.full((len(real),), torch.nan)
-        loss[label_rows] = seen.loss.float().cpu()
         predicted = torch.full((len(real),), torch.nan, dtype=torch.float64)
-        predicted[label_rows] = seen.predicted_ids.double().cpu()
+        labels = torch.isin(label_rows, kept).nonzero().squeeze(1)  # of the sampled documents
+        labels_on_device = labels.to(self._device)
+        loss[label_rows[labels]] = seen.loss[labels_on_device].float().cpu()
+        predicted[label_rows[labels]] = seen.logits[labels_on_device].argmax(-1).double().cpu()
         places, on_device = real[kept], kept.to(self._device)
         width = batch["input_ids"].shape[1]
         rows = example_rows[(places // width).numpy()]
