@@ -1,26 +1,36 @@
-"""Models: configuration, routers, experts, balance losses, encoder."""
+"""Models: configuration, routers, experts, balance losses, encoder and decoder,
+upcycling."""
 
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from .balance import BALANCE_LOSSES, balance_losses
 from .configuration_moescope import MoescopeConfig
-from .modeling_moescope import MoescopeExperts, MoescopeForMaskedLM, MoescopeModel
+from .modeling_moescope import (
+    MoescopeExperts,
+    MoescopeForCausalLM,
+    MoescopeForMaskedLM,
+    MoescopeModel,
+)
 from .router import ROUTERS
 from .routing import Router, Routing, RoutingContext
+from .upcycle import upcycle
 
 __all__ = [
     "BALANCE_LOSSES",
     "ROUTERS",
     "MoescopeConfig",
     "MoescopeExperts",
+    "MoescopeForCausalLM",
     "MoescopeForMaskedLM",
     "MoescopeModel",
     "Router",
     "Routing",
     "RoutingContext",
     "balance_losses",
+    "upcycle",
 ]
 
 AutoConfig.register("moescope", MoescopeConfig, exist_ok=True)
 AutoModel.register(MoescopeConfig, MoescopeModel, exist_ok=True)
 AutoModelForMaskedLM.register(MoescopeConfig, MoescopeForMaskedLM, exist_ok=True)
+AutoModelForCausalLM.register(MoescopeConfig, MoescopeForCausalLM, exist_ok=True)

@@ -4,13 +4,12 @@ The experts class and the models share this file: transformers looks for the exp
 the model's own module.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.integrations.moe import use_experts_implementation
 from transformers.masking_utils import (
@@ -19,45 +18,19 @@ from transformers.masking_utils import (
     packed_sequence_mask_function,
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from . import experts_cpu  # noqa: F401  (registers "moescope_cpu")
+from .experts_cpu import moescope_cpu_experts_forward  # noqa: F401  (registers itself; this form is copied into checkpoints)
 from .attention import MoescopeAttention, build_norm, rotary_cos_sin, sinusoidal_positions
 from .configuration_moescope import MoescopeConfig
+from .feed_forward import MoescopeHead, MoescopeMLP
 from .initialization import init_module
 from .loss import language_model_loss
+from .outputs import MoescopeLMOutput, MoescopeModelOutput
 from .router import ROUTERS
-from .routing import Router, Routing, RoutingContext
-
-
-@dataclass
-class MoescopeModelOutput(ModelOutput):
-    """Base model's output; `routing` has one record per MoE layer."""
-
-    last_hidden_state: Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-    routing: tuple[Routing, ...] | None = None
-
-
-@dataclass
-class MoescopeLMOutput(ModelOutput):
-    """Language-model output.
-
-    `loss` is the language-model loss alone (balance losses are added where one trains). `logits`
-    is (M, V) when `label_positions` of length M was given (and, for the masked head in training,
-    the labelled positions when only labels were given), else (B, S, V).
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-    routing: tuple[Routing, ...] | None = None
+from .routing import Router, Routing, RoutingContext, routing_context
 
 
 @use_experts_implementation
@@ -100,25 +73,6 @@ class MoescopeExperts(ExpertWeights):
         self.has_gate, self.has_bias = config.gated, config.mlp_bias
         # the library's paths skip the id `num_experts` (padding, dropped) only under this flag
         self._is_expert_parallel = True
-
-
-class MoescopeMLP(nn.Module):
-    """Dense FFN, gated (SwiGLU and kin, arXiv 2002.05202) or plain."""
-
-    def __init__(self, config: MoescopeConfig, width: int) -> None:
-        super().__init__()
-        bias = config.mlp_bias
-        self.gate_proj = nn.Linear(config.hidden_size, width, bias=bias) if config.gated else None
-        self.up_proj = nn.Linear(config.hidden_size, width, bias=bias)
-        self.down_proj = nn.Linear(width, config.hidden_size, bias=bias)
-        self.act_fn = ACT2FN[config.hidden_act]
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        if self.gate_proj is None:
-            return self.down_proj(self.act_fn(self.up_proj(hidden_states)))
-        return self.down_proj(
-            self.act_fn(self.gate_proj(hidden_states)) * self.up_proj(hidden_states)
-        )
 
 
 class MoescopeSparseMLP(nn.Module):
@@ -334,42 +288,6 @@ class MoescopeModel(MoescopePreTrainedModel):
         )
 
 
-def routing_context(
-    shape: tuple[int, int],
-    attention_mask: Tensor | None,
-    input_ids: Tensor | None,
-    position_ids: Tensor,
-    condition_ids: Tensor | None,
-) -> RoutingContext:
-    """Flatten what routers may look at to rows of B x S."""
-    token_mask = None
-    if attention_mask is not None and attention_mask.dim() == 2:
-        token_mask = attention_mask[:, -shape[1] :].reshape(-1).bool()
-    if condition_ids is not None:
-        per_position = condition_ids if condition_ids.dim() == 2 else condition_ids[:, None]
-        condition_ids = per_position.expand(shape).reshape(-1)
-    return RoutingContext(
-        batch_size=shape[0],
-        token_mask=token_mask,
-        input_ids=None if input_ids is None else input_ids.reshape(-1),
-        position_ids=position_ids.expand(shape).reshape(-1),
-        condition_ids=condition_ids,
-    )
-
-
-class MoescopeHead(nn.Module):
-    """BERT's head transform: dense, activation, norm (before the decoder)."""
-
-    def __init__(self, config: MoescopeConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.act_fn = ACT2FN[config.hidden_act]
-        self.norm = build_norm(config, config.hidden_size)
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.norm(self.act_fn(self.dense(hidden_states)))
-
-
 class MoescopeLMHeadModel(MoescopePreTrainedModel):
     """What the two language models share: the decoder over the vocabulary and the loss."""
 
@@ -397,6 +315,11 @@ class MoescopeLMHeadModel(MoescopePreTrainedModel):
 
 class MoescopeForMaskedLM(MoescopeLMHeadModel):
     """Encoder with a masked language-model head."""
+
+    def __init__(self, config: MoescopeConfig) -> None:
+        if config.is_causal:
+            raise ValueError("a masked language model needs is_causal=False")
+        super().__init__(config)
 
     @can_return_tuple
     def forward(
@@ -442,6 +365,68 @@ class MoescopeForMaskedLM(MoescopeLMHeadModel):
         return MoescopeLMOutput(
             loss=loss,
             logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            routing=outputs.routing,
+        )
+
+
+class MoescopeForCausalLM(MoescopeLMHeadModel, GenerationMixin):
+    """Decoder: each position predicts the next token."""
+
+    def __init__(self, config: MoescopeConfig) -> None:
+        if not config.is_causal:
+            raise ValueError("a causal language model needs is_causal=True")
+        super().__init__(config)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        condition_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int = 0,
+        output_routing: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> MoescopeLMOutput:
+        """Predict the next token.
+
+        Args:
+            labels: (B, S), usually `input_ids`; position i is scored against label i + 1, and -100
+                is left out. Loss as in `MoescopeForMaskedLM`.
+            logits_to_keep: without labels, logits of the last so many positions only; 0 = all.
+
+        The other arguments are those of `MoescopeModel.forward`.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            segment_ids=segment_ids,
+            condition_ids=condition_ids,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_routing=output_routing,
+            **kwargs,
+        )
+        hidden_states = outputs.last_hidden_state
+        if labels is not None:
+            labels = F.pad(labels[:, 1:], (0, 1), value=-100)
+        elif logits_to_keep:
+            hidden_states = hidden_states[:, -logits_to_keep:]
+        loss, logits = self._predict(hidden_states, labels, None, num_items_in_batch)
+        return MoescopeLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             routing=outputs.routing,

@@ -69,6 +69,29 @@ class RoutingContext(NamedTuple):
     """(N,) int64 value of the document's metadata; -1 = unknown."""
 
 
+def routing_context(
+    shape: tuple[int, int],
+    attention_mask: Tensor | None,
+    input_ids: Tensor | None,
+    position_ids: Tensor,
+    condition_ids: Tensor | None,
+) -> RoutingContext:
+    """Flatten what routers may look at to rows of B x S."""
+    token_mask = None
+    if attention_mask is not None and attention_mask.dim() == 2:
+        token_mask = attention_mask[:, -shape[1] :].reshape(-1).bool()
+    if condition_ids is not None:
+        per_position = condition_ids if condition_ids.dim() == 2 else condition_ids[:, None]
+        condition_ids = per_position.expand(shape).reshape(-1)
+    return RoutingContext(
+        batch_size=shape[0],
+        token_mask=token_mask,
+        input_ids=None if input_ids is None else input_ids.reshape(-1),
+        position_ids=position_ids.expand(shape).reshape(-1),
+        condition_ids=condition_ids,
+    )
+
+
 class Router(nn.Module):
     """Base of the routers: a linear gate in float32 and the list of its own parameters.
 
