@@ -32,7 +32,9 @@ def print_stage_help(stages: "Sequence[Stage]", program: str) -> None:
         markup=False,
     )
     _print_presets(console, "experiment")
-    sections = dict.fromkeys(name for stage in stages for name in stage.sections)
+    sections = dict.fromkeys(
+        name for stage in stages for name in (*stage.sections, *stage.side_sections)
+    )
     defaults = default_values()
     for name in (*sections, *GENERAL):
         _print_section(console, name, Config.model_fields[name], defaults.get(name))

@@ -47,6 +47,7 @@ class Stage:
         sections: the config sections that this stage reads; they and the inputs decide whether
             a finished result is still valid.
         run: does the work; returns the manifest's `counts`.
+        side_sections: config sections that it reads but that cannot change its result.
         external: hashes of inputs outside the run (files, package versions).
         next_stage: what to type next.
     """
@@ -57,6 +58,7 @@ class Stage:
     inputs: Mapping[str, str]
     sections: tuple[str, ...]
     run: Callable[[StageRun], Mapping[str, Any]]
+    side_sections: tuple[str, ...] = ()
     external: Callable[[Config], Mapping[str, str]] = field(default=lambda config: {})
     next_stage: str | None = None
 

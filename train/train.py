@@ -206,7 +206,8 @@ STAGE = Stage(
     summary="trains the MoE encoder on the masked dataset",
     output="model",
     inputs={"mask": "dataset"},
-    sections=("model", "router", "balance", "train", "tracking"),
+    sections=("model", "router", "balance", "train"),
+    side_sections=("tracking",),
     run=run,
     next_stage="route",
 )

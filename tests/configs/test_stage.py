@@ -56,6 +56,14 @@ def test_a_finished_stage_is_skipped_until_its_own_config_changes(tmp_path: Path
     assert work.calls == 3
 
 
+def test_a_side_section_never_redoes_the_stage(tmp_path: Path) -> None:
+    work = Work()
+    stage = make_stage(work, side_sections=("tracking",))
+    execute(stage, config_in(tmp_path), "test")
+    execute(stage, config_in(tmp_path, "tracking=none"), "test")
+    assert work.calls == 1
+
+
 def test_a_changed_external_input_redoes_the_stage(tmp_path: Path) -> None:
     work, version = Work(), {"package": "1"}
     stage = make_stage(work, external=lambda config: dict(version))
