@@ -193,8 +193,12 @@ class FusedExperts(torch.autograd.Function):
 def moescope_cpu_experts_forward(
     self: torch.nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
 ) -> Tensor:
-    """Experts forward for the interface; on other devices the library's grouped GEMM."""
-    if hidden_states.device.type != "cpu":
+    """Experts forward for the interface.
+
+    On other devices, and in a graph that torch.compile traces (ours reads counts on the host), the
+    library's grouped GEMM.
+    """
+    if hidden_states.device.type != "cpu" or torch.compiler.is_compiling():
         return grouped_mm_experts_forward(self, hidden_states, top_k_index, top_k_weights)
     module: Any = self
     up = module.gate_up_proj if module.has_gate else module.up_proj

@@ -22,9 +22,9 @@ from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .experts_cpu import moescope_cpu_experts_forward  # noqa: F401  (registers itself; this form is copied into checkpoints)
 from .attention import MoescopeAttention, build_norm, rotary_cos_sin, sinusoidal_positions
 from .configuration_moescope import MoescopeConfig
+from .experts_cpu import moescope_cpu_experts_forward  # noqa: F401  (registers itself; this form is copied into checkpoints)
 from .feed_forward import MoescopeHead, MoescopeMLP
 from .initialization import init_module
 from .loss import language_model_loss
