@@ -9,8 +9,10 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from importlib.metadata import packages_distributions, version
+from itertools import islice
 from pathlib import Path
 
 from configs.errors import UserError, nearest
@@ -41,6 +43,11 @@ def read_pydocs(source: PydocsSource, wanted: Wanted) -> Iterator[Document]:
             for _ in range(workers):
                 pool.submit(os.getpid)
         yield from _read_in_pool(source, wanted, pool, window=2 * workers)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "source=pydocs: a reading process was ended from outside (out of memory?); "
+            "set source.workers=1"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -119,15 +126,21 @@ def _read_alone(source: PydocsSource, wanted: Wanted) -> Iterator[Document]:
 def _read_in_pool(
     source: PydocsSource, wanted: Wanted, pool: ProcessPoolExecutor, *, window: int
 ) -> Iterator[Document]:
-    """Keeps `window` tasks in flight and yields their results in the order of submission."""
+    """Keeps `window` tasks in flight and yields their results in the order of submission.
+
+    Results that are not wanted any more when their turn comes are dropped: they would not have
+    been read by a single process.
+    """
+    tasks = _tasks(source, wanted)
     waiting: deque[tuple[str, Future[list[tuple[str, str, str]]]]] = deque()
-    for topic, modules in _tasks(source, wanted):
-        waiting.append((topic, pool.submit(read_modules, modules)))
-        if len(waiting) >= window:
-            done_topic, future = waiting.popleft()
-            yield from _documents(done_topic, future.result())
-    for topic, future in waiting:
-        yield from _documents(topic, future.result())
+    while True:
+        for topic, modules in islice(tasks, window - len(waiting)):
+            waiting.append((topic, pool.submit(read_modules, modules)))
+        if not waiting:
+            return
+        topic, future = waiting.popleft()
+        if wanted(topic):
+            yield from _documents(topic, future.result())
 
 
 def read_modules(modules: list[Module]) -> list[tuple[str, str, str]]:

@@ -1,6 +1,11 @@
 """The corpus stage as its users meet it: files on disk, and one line when the input is bad."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +17,10 @@ from configs.compose import compose_config
 from configs.errors import UserError
 from configs.manifest import Manifest
 from configs.stage import execute
-from data_processors.corpus import STAGE
+from data_processors.corpus import SPOOL, STAGE
 from data_processors.documents import SCHEMA, SPLITS
 from moescope import main
+from tests.conftest import ROOT
 
 SMALL = ["source=synthetic", "source.num_topics=3", "source.documents_per_topic=80"]
 
@@ -242,3 +248,49 @@ def test_sotu_from_the_command_line(tmp_path: Path) -> None:
     probe = rows(tmp_path, "probe")
     assert all(row["date"] is not None for row in probe)
     assert "Abraham Lincoln" in {row["topic"] for row in probe}
+
+
+def test_hostile_text_is_kept_as_data(tmp_path: Path) -> None:
+    hostile = [
+        "</script><img src=x onerror=alert(1)> {number} and enough other words to be kept",
+        "\x00nul, bell \x07, lone surrogate \ud800 and pair \ud83d\ude00 in a text {number} of some length",
+        "\u202eright to left שלום עולם {number} with an overlong word " + "x" * 5000,
+    ]
+    documents = [
+        {"topic": f"t{n % 2}\ud800", "text": f"{n} " + hostile[n % 3].format(number=f"{n} " * 9)}
+        for n in range(60)
+    ]
+    source = write_jsonl(tmp_path / "x.jsonl", documents)
+    counts = build(tmp_path, "source=files", source, "corpus.clean.near_duplicates=false").counts
+    assert counts["topics"] == ["t0\ufffd", "t1\ufffd"]
+    found = " ".join(row["text"] for split in SPLITS for row in rows(tmp_path, split))
+    assert "<img src=x onerror=alert(1)>" in found
+    assert "bell \x07, lone surrogate \ufffd and pair 😀" in found
+    assert "\x00" not in found
+    assert sum(counts["documents"].values()) == 60
+    assert "\u202eright" in found
+
+
+def test_ctrl_c_while_reading_in_parallel_leaves_one_line_and_no_process(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "moescope.py"), "corpus", "name=t", f"paths.runs={tmp_path}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    spool = tmp_path / "t" / ".corpus.partial" / SPOOL
+    deadline = time.monotonic() + 60
+    while not (spool.exists() and spool.stat().st_size > 4) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert [path.name for path in (tmp_path / "t").iterdir()] == [".corpus.lock"]
+    living = subprocess.run(
+        ["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    assert not [
+        line for line in living if line.split()[:1] == [str(process.pid)] and "Z" not in line
+    ]

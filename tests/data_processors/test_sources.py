@@ -97,17 +97,20 @@ def test_pydocs_is_the_same_for_any_number_of_workers() -> None:
     assert not any("tests" in document.group.split(".") for document in alone)
 
 
-def test_pydocs_stops_reading_a_topic_that_is_full() -> None:
-    source = source_config(*packages("sympy"), "source.workers=1")
-    asked = 0
+def test_pydocs_stops_where_a_topic_is_full() -> None:
+    def read_until_full(workers: int) -> list[Document]:
+        source = source_config(*packages("networkx"), f"source.workers={workers}")
+        taken: list[Document] = []
+        stream = SOURCES["pydocs"].read(
+            source, lambda _: len(taken) < 100, np.random.default_rng(0)
+        )
+        for document in stream:
+            taken.append(document)  # `wanted` looks at the list
+        return taken
 
-    def wanted(topic: str) -> bool:
-        nonlocal asked
-        asked += 1
-        return asked <= 3
-
-    few = list(SOURCES["pydocs"].read(source, wanted, np.random.default_rng(0)))
-    assert 0 < len(few) < 1000
+    alone = read_until_full(1)
+    assert 100 <= len(alone) < 700
+    assert read_until_full(3) == alone
 
 
 def test_pydocs_names_a_package_that_is_missing() -> None:
