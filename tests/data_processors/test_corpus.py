@@ -253,7 +253,7 @@ def test_sotu_from_the_command_line(tmp_path: Path) -> None:
 def test_hostile_text_is_kept_as_data(tmp_path: Path) -> None:
     hostile = [
         "</script><img src=x onerror=alert(1)> {number} and enough other words to be kept",
-        "\x00nul, bell \x07, lone surrogate \ud800 and pair \ud83d\ude00 in a text {number} of some length",
+        "\x00nul, bell \x07, lone surrogate \ud800 and pair \ud83d\ude00 in text {number}, long",
         "\u202eright to left שלום עולם {number} with an overlong word " + "x" * 5000,
     ]
     documents = [
@@ -261,7 +261,8 @@ def test_hostile_text_is_kept_as_data(tmp_path: Path) -> None:
         for n in range(60)
     ]
     source = write_jsonl(tmp_path / "x.jsonl", documents)
-    counts = build(tmp_path, "source=files", source, "corpus.clean.near_duplicates=false").counts
+    cleaning = ["corpus.clean.near_duplicates=false", "corpus.clean.min_chars=20"]
+    counts = build(tmp_path, "source=files", source, *cleaning).counts
     assert counts["topics"] == ["t0\ufffd", "t1\ufffd"]
     found = " ".join(row["text"] for split in SPLITS for row in rows(tmp_path, split))
     assert "<img src=x onerror=alert(1)>" in found
