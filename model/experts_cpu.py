@@ -17,6 +17,8 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, grouped_mm_expe
 aten = torch.ops.aten
 # rows of one expert handled at a time: its blocks stay in a core's L2 cache
 BLOCK_ROWS = 512
+# without gradients, up to so many slots go through in one pass: fewer, larger elementwise calls
+FEW_SLOTS = 2048
 
 
 class Activation(NamedTuple):
@@ -190,6 +192,40 @@ class FusedExperts(torch.autograd.Function):
         )
 
 
+def _few_slots_forward(
+    hidden_ND: Tensor,
+    weights_Nk: Tensor,
+    up_EID: Tensor,
+    down_EDI: Tensor,
+    up_bias: Tensor | None,
+    down_bias: Tensor | None,
+    groups: Groups,
+    gated: bool,
+    act: Activation,
+) -> Tensor:
+    """`FusedExperts` without gradients: only the products run per expert."""
+    x = hidden_ND[groups.rows]
+    projected = x.new_empty(len(x), up_EID.shape[1])
+    outer = torch.empty_like(x)
+    for e, start, end in groups.blocks:
+        block = projected[start:end]
+        torch.mm(x[start:end], up_EID[e].T, out=block)
+        if up_bias is not None:
+            block += up_bias[e]
+    width = down_EDI.shape[-1]
+    inner = x.new_empty(len(x), width)
+    act.forward(projected[:, :width], inner)
+    if gated:
+        inner *= projected[:, width:]
+    for e, start, end in groups.blocks:
+        block = outer[start:end]
+        torch.mm(inner[start:end], down_EDI[e].T, out=block)
+        if down_bias is not None:
+            block += down_bias[e]
+    outer *= weights_Nk.reshape(-1)[groups.slots, None]
+    return torch.zeros_like(hidden_ND).index_add_(0, groups.rows, outer)
+
+
 def moescope_cpu_experts_forward(
     self: torch.nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
 ) -> Tensor:
@@ -206,14 +242,16 @@ def moescope_cpu_experts_forward(
     if module.has_bias:
         up_bias = module.gate_up_proj_bias if module.has_gate else module.up_proj_bias
         down_bias = module.down_proj_bias
-    return FusedExperts.apply(
+    groups = group_by_expert(top_k_index, module.num_experts)
+    few = not torch.is_grad_enabled() and len(groups.rows) <= FEW_SLOTS
+    return (_few_slots_forward if few else FusedExperts.apply)(
         hidden_states,
         top_k_weights.to(hidden_states.dtype),
         up,
         module.down_proj,
         up_bias,
         down_bias,
-        group_by_expert(top_k_index, module.num_experts),
+        groups,
         module.has_gate,
         ACTIVATIONS[module.config.hidden_act],
     )

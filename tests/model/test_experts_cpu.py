@@ -77,6 +77,16 @@ def test_equals_loop(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_without_gradients(variant: dict[str, Any]) -> None:
+    experts = experts_for("moescope_cpu", torch.float64, **variant)
+    hidden = torch.randn(30, 12, generator=torch.Generator().manual_seed(2)).double()
+    ids, weights = random_slots(30, 2, 4)
+    expected = experts(hidden, ids, weights)
+    with torch.no_grad():
+        torch.testing.assert_close(experts(hidden, ids, weights), expected)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_gradcheck(variant: dict[str, Any]) -> None:
     experts = experts_for("moescope_cpu", torch.float64, moe_intermediate_size=3, **variant)
     hidden = torch.randn(6, 12, dtype=torch.float64, requires_grad=True)
