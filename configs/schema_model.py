@@ -61,7 +61,67 @@ class SwitchRouter(Section):
     )
 
 
-Router = Annotated[TopkRouter | SwitchRouter, Field(discriminator="name")]
+class GshardRouter(Section):
+    """GShard: top-2, the second expert by chance (arXiv 2006.16668)."""
+
+    name: Literal["gshard"]
+    top_k: Literal[2] = Field(description="experts per token (always 2)")
+    random_second: bool = Field(
+        description="in training, use the second expert with probability 2 x its weight"
+    )
+    capacity_factor: float | None = Field(
+        gt=0, description="tokens per expert and sequence over the balanced share; null = no limit"
+    )
+
+
+class NoisyTopkRouter(Section):
+    """Noisy top-k: Gaussian noise of a learned size in training (Shazeer, arXiv 1701.06538)."""
+
+    name: Literal["noisy_topk"]
+    top_k: int = Field(ge=2, description="experts per token")
+
+
+class SigmoidRouter(Section):
+    """Sigmoid scores with loss-free balancing (DeepSeek-V3)."""
+
+    name: Literal["sigmoid"]
+    top_k: int = Field(ge=1, description="experts per token")
+    renormalise: bool = Field(description="make the chosen weights sum to 1")
+    scaling: float = Field(gt=0, description="factor of the weights")
+    bias_update_rate: float = Field(
+        ge=0, description="how far each expert's bias moves per step; 0 = no balancing"
+    )
+
+
+class ExpertChoiceRouter(Section):
+    """Experts choose tokens: perfect balance, encoders only (arXiv 2202.09368)."""
+
+    name: Literal["expert_choice"]
+    top_k: int = Field(ge=1, description="experts per token, on average")
+    choose_per: Literal["sequence", "batch"] = Field(description="among whose tokens they choose")
+
+
+class HashRouter(Section):
+    """No learning: experts by hash, the null of a specialisation study (arXiv 2106.04426)."""
+
+    name: Literal["hash"]
+    top_k: int = Field(ge=1, description="experts per token")
+    key: Literal["token", "random"] = Field(
+        description="hash of the token id, or of token id and position"
+    )
+    seed: int = Field(ge=0, description="another seed, another assignment")
+
+
+Router = Annotated[
+    TopkRouter
+    | SwitchRouter
+    | GshardRouter
+    | NoisyTopkRouter
+    | SigmoidRouter
+    | ExpertChoiceRouter
+    | HashRouter,
+    Field(discriminator="name"),
+]
 
 
 class Balance(Section):
@@ -70,3 +130,6 @@ class Balance(Section):
     switch: float = Field(ge=0, description="Switch loss (1 at perfect balance)")
     gshard: float = Field(ge=0, description="GShard loss (1 at perfect balance)")
     z: float = Field(ge=0, description="router z-loss (ST-MoE)")
+    importance: float = Field(ge=0, description="CV² of the summed weights (0 at balance)")
+    load: float = Field(ge=0, description="CV² of the smooth load; noisy_topk only (0 at balance)")
+    entropy: float = Field(ge=0, description="log E − entropy of the mean choice (0 at balance)")
