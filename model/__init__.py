@@ -34,3 +34,9 @@ AutoConfig.register("moescope", MoescopeConfig, exist_ok=True)
 AutoModel.register(MoescopeConfig, MoescopeModel, exist_ok=True)
 AutoModelForMaskedLM.register(MoescopeConfig, MoescopeForMaskedLM, exist_ok=True)
 AutoModelForCausalLM.register(MoescopeConfig, MoescopeForCausalLM, exist_ok=True)
+
+# a saved checkpoint carries this folder's code and loads elsewhere with trust_remote_code=True
+MoescopeConfig.register_for_auto_class()
+MoescopeModel.register_for_auto_class("AutoModel")
+MoescopeForMaskedLM.register_for_auto_class("AutoModelForMaskedLM")
+MoescopeForCausalLM.register_for_auto_class("AutoModelForCausalLM")

@@ -1,4 +1,4 @@
-"""Fused experts for CPU, registered in transformers' experts interface as `moescope_cpu`.
+"""Fused experts for CPU, `moescope_cpu` in transformers' experts interface.
 
 Slots are sorted by expert once; then each expert gathers its rows, multiplies, activates,
 multiplies and scatters while its block is in cache. The backward pass is written out: the first
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, grouped_mm_experts_forward
+from transformers.integrations.moe import grouped_mm_experts_forward
 
 aten = torch.ops.aten
 # rows of one expert handled at a time: its blocks stay in a core's L2 cache
@@ -255,6 +255,3 @@ def moescope_cpu_experts_forward(
         module.has_gate,
         ACTIVATIONS[module.config.hidden_act],
     )
-
-
-ALL_EXPERTS_FUNCTIONS.register("moescope_cpu", moescope_cpu_experts_forward)

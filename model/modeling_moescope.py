@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.activations import ACT2FN
-from transformers.integrations.moe import use_experts_implementation
+from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, use_experts_implementation
 from transformers.masking_utils import (
     create_bidirectional_mask,
     create_causal_mask,
@@ -24,13 +24,15 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention import MoescopeAttention, build_norm, rotary_cos_sin, sinusoidal_positions
 from .configuration_moescope import MoescopeConfig
-from .experts_cpu import moescope_cpu_experts_forward  # noqa: F401  (registers itself; this form is copied into checkpoints)
+from .experts_cpu import moescope_cpu_experts_forward
 from .feed_forward import MoescopeHead, MoescopeMLP
 from .initialization import init_module
 from .loss import language_model_loss
 from .outputs import MoescopeLMOutput, MoescopeModelOutput
 from .router import ROUTERS
 from .routing import Router, Routing, RoutingContext, routing_context
+
+ALL_EXPERTS_FUNCTIONS.register("moescope_cpu", moescope_cpu_experts_forward)
 
 
 @use_experts_implementation
