@@ -1,6 +1,7 @@
 """The command line: names the stages, in order, and hands over to one."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -47,7 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in commands:
         print(f"moescope: {unknown_choice('stage', name, commands)}", file=sys.stderr)
         return 2
-    return run(load_stages(name), rest, f"moescope {name}")
+    # threads that wait must sleep, not spin: beside other work spinning costs ten times the speed
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        stages = load_stages(name)
+    except KeyboardInterrupt:
+        return 130
+    return run(stages, rest, f"moescope {name}")
 
 
 if __name__ == "__main__":
