@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError, unknown_choice
 from .load import load_config, unknown_key
+from .manifest import digest
 from .manual import print_stage_help
 from .progress import console
 from .schema import Config
@@ -102,8 +103,9 @@ def _run_stages(stages: Sequence[Stage], config: Config, command: str) -> None:
 
 
 def run_name(name: str, overrides: str) -> str:
-    """Names one run of a sweep after what it overrides, as a folder name."""
-    return re.sub(r"[^A-Za-z0-9._=,+-]+", "_", f"{name},{overrides}" if overrides else name)
+    """Names one run of a sweep after what it overrides, as a folder name of at most 120 letters."""
+    full = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", f"{name},{overrides}" if overrides else name)
+    return full if len(full) <= 120 else f"{full[:100]},{digest(full)[:8]}"
 
 
 def _flags_first(arguments: list[str]) -> list[str]:

@@ -157,15 +157,11 @@ def _written_aside(target: Path) -> Iterator[Path]:
     except Exception as error:
         if isinstance(error, OSError) and str(error.filename or "").startswith(str(partial)):
             raise _unwritable(target, error) from error
-        if _disk_is_full(target.parent):  # libraries report it as they like
+        if os.strerror(errno.ENOSPC) in f"{error} {error.__cause__}":  # not every library's OSError
             raise _unwritable(target, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _disk_is_full(folder: Path) -> bool:
-    return shutil.disk_usage(folder).free < 64 * 1024
 
 
 def _unwritable(target: Path, error: OSError) -> UserError:

@@ -169,11 +169,11 @@ def test_read_only_output(command: Command, tmp_path: Path) -> None:
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 300 kB."""
+    """A file system of 60 kB."""
     folder = tmp_path / "full"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", str(folder)],
         capture_output=True,
         check=False,
     )
