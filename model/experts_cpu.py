@@ -16,7 +16,7 @@ from transformers.integrations.moe import grouped_mm_experts_forward
 
 aten = torch.ops.aten
 # rows of one expert handled at a time: its blocks stay in a core's L2 cache
-BLOCK_ROWS = 512
+BLOCK_ROWS = 1024
 # without gradients, up to so many slots go through in one pass: fewer, larger elementwise calls
 FEW_SLOTS = 2048
 
@@ -57,6 +57,8 @@ class Groups(NamedTuple):
     """(S,) token row of each slot."""
     blocks: list[tuple[int, int, int]]
     """(expert, start, end) into the two above, at most `BLOCK_ROWS` long."""
+    one_slot_per_row: bool
+    """Top-1 and nothing left out."""
 
 
 def group_by_expert(expert_ids_Nk: Tensor, num_experts: int) -> Groups:
@@ -71,8 +73,9 @@ def group_by_expert(expert_ids_Nk: Tensor, num_experts: int) -> Groups:
         steps = range(start, end, BLOCK_ROWS)
         blocks += [(expert, first, min(first + BLOCK_ROWS, end)) for first in steps]
         start = end
-    rows = slots if expert_ids_Nk.shape[-1] == 1 else slots // expert_ids_Nk.shape[-1]
-    return Groups(slots, rows, blocks)
+    top_k = expert_ids_Nk.shape[-1]
+    rows = slots if top_k == 1 else slots // top_k
+    return Groups(slots, rows, blocks, top_k == 1 and len(slots) == len(flat))
 
 
 def _scratch(like: Tensor, groups: Groups, width: int) -> Tensor:
@@ -83,6 +86,29 @@ def _scratch(like: Tensor, groups: Groups, width: int) -> Tensor:
 def _multiply_into(grad: Tensor, left: Tensor, right: Tensor, *, first: bool) -> None:
     """grad = left @ right, or += after an expert's first block."""
     torch.addmm(grad, left, right, beta=0 if first else 1, out=grad)
+
+
+def _collect(
+    like: Tensor, groups: Groups
+) -> tuple[Tensor, Callable[[int, Tensor, Tensor], Tensor]]:
+    """A tensor for the sum over slots, and the method that puts a block's rows into it.
+
+    With one slot for every row there is nothing to add to, so nothing to clear either.
+    """
+    if groups.one_slot_per_row:
+        total = torch.empty_like(like)
+        return total, total.index_copy_
+    total = torch.zeros_like(like)
+    return total, total.index_add_
+
+
+def _clear_idle_experts(groups: Groups, *gradients: Tensor) -> None:
+    """Zero the gradients of experts that got no slot: nothing was written there."""
+    busy = {e for e, _, _ in groups.blocks}
+    for e in range(len(gradients[0])):
+        if e not in busy:
+            for gradient in gradients:
+                gradient[e].zero_()
 
 
 class FusedExperts(torch.autograd.Function):
@@ -101,7 +127,7 @@ class FusedExperts(torch.autograd.Function):
         gated: bool,
         act: Activation,
     ) -> Tensor:
-        output_ND = torch.zeros_like(hidden_ND)
+        output_ND, put = _collect(hidden_ND, groups)
         slot_weights = weights_Nk.reshape(-1)[groups.slots, None]
         width = down_EDI.shape[-1]
         projected = hidden_ND.new_empty(len(groups.rows), up_EID.shape[1])
@@ -121,7 +147,7 @@ class FusedExperts(torch.autograd.Function):
             torch.mm(h, down_EDI[e].T, out=y)
             if down_bias is not None:
                 y += down_bias[e]
-            output_ND.index_add_(0, rows, y.mul_(slot_weights[start:end]))
+            put(0, rows, y.mul_(slot_weights[start:end]))
         ctx.save_for_backward(
             hidden_ND, weights_Nk, up_EID, down_EDI, down_bias, projected, activated
         )
@@ -135,7 +161,7 @@ class FusedExperts(torch.autograd.Function):
         groups: Groups = ctx.groups
         width = down_EDI.shape[-1]
         slot_weights = weights_Nk.reshape(-1)[groups.slots, None]
-        grad_hidden = torch.zeros_like(hidden_ND)
+        grad_hidden, put = _collect(hidden_ND, groups)
         grad_slot = hidden_ND.new_empty(len(groups.rows))
         grad_up, grad_down = torch.empty_like(up_EID), torch.empty_like(down_EDI)
         grad_up_bias = up_EID.new_zeros(up_EID.shape[:2]) if ctx.has_bias else None
@@ -170,26 +196,14 @@ class FusedExperts(torch.autograd.Function):
             if grad_up_bias is not None and grad_down_bias is not None:
                 grad_up_bias[e] += grad_block.sum(0)
                 grad_down_bias[e] += g.sum(0)
-            grad_hidden.index_add_(0, rows, torch.mm(grad_block, up_EID[e], out=grads_x[:n]))
+            put(0, rows, torch.mm(grad_block, up_EID[e], out=grads_x[:n]))
             last = e
-        hit = {e for e, _, _ in groups.blocks}
-        for e in range(len(up_EID)):
-            if e not in hit:
-                grad_up[e].zero_()
-                grad_down[e].zero_()
+        _clear_idle_experts(groups, grad_up, grad_down)
         grad_weights = torch.zeros_like(weights_Nk).view(-1)
         grad_weights[groups.slots] = grad_slot
-        return (
-            grad_hidden,
-            grad_weights.view_as(weights_Nk),
-            grad_up,
-            grad_down,
-            grad_up_bias,
-            grad_down_bias,
-            None,
-            None,
-            None,
-        )
+        grad_weights = grad_weights.view_as(weights_Nk)
+        gradients = (grad_up, grad_down, grad_up_bias, grad_down_bias)
+        return (grad_hidden, grad_weights, *gradients, None, None, None)
 
 
 def _few_slots_forward(
