@@ -14,12 +14,34 @@ BATCH_CELLS = 2**24  # cells of one batch's (permutations × topics, documents) 
 EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32
 
 
-def permuted_topics(
-    generator: np.random.Generator, topic_ids: np.ndarray, permutations: int
+def document_orders(
+    generator: np.random.Generator, documents: int, permutations: int
 ) -> np.ndarray:
-    """Draws P permutations of the documents' topics: (P, D)."""
-    tiled = np.broadcast_to(topic_ids.astype(np.int32), (permutations, len(topic_ids)))
-    return generator.permuted(tiled, axis=1)
+    """Draws P orders of D documents, the one set that serves every test: (P, D) row numbers."""
+    rows = np.broadcast_to(np.arange(documents, dtype=np.int32), (permutations, documents))
+    return generator.permuted(rows, axis=1)
+
+
+def restricted_orders(orders: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Leaves some documents out of every order: (P, K) row numbers among the kept ones.
+
+    What is left of a uniform order is one, so topic sizes among the kept documents stay as they
+    are, and with all documents kept the orders are the same.
+
+    Args:
+        orders: (P, D).
+        kept: (K) ascending row numbers of the documents to keep.
+    """
+    renumbered = np.full(orders.shape[1], -1, dtype=orders.dtype)
+    renumbered[kept] = np.arange(len(kept))
+    numbers = renumbered[orders]
+    return numbers[numbers >= 0].reshape(len(orders), len(kept))
+
+
+def permuted_topics(orders: np.ndarray, topic_ids: np.ndarray) -> np.ndarray:
+    """Gives each document the topic that an order puts in its place: (P, D)."""
+    permuted: np.ndarray = topic_ids.astype(np.int32)[orders]
+    return permuted
 
 
 def exact_type(counts: np.ndarray) -> type[np.floating]:

@@ -19,6 +19,7 @@ from .corpus_audit import CorpusAudit, read_audit
 from .page import Page, Panel, Section, render
 from .records import rows
 from .results import RoutingResults, analyse_routing
+from .sections_context import context_section
 from .sections_methods import methods_section
 from .sections_routing import (
     depth_section,
@@ -84,6 +85,7 @@ def sections(
     if curves is not None:
         chapters.append(training_section(curves, quality, results))
     chapters += [load_section(results), topics_section(results), depth_section(results)]
+    chapters.append(context_section(results))
     chapters += [strata_section(results), vocabulary_section(results)]
     return chapters
 

@@ -8,11 +8,13 @@ import pandas as pd
 from configs.schema_report import Report
 from inference.store import RoutingStore
 
+from .beyond_vocabulary import beyond_vocabulary
 from .bootstrap import poisson_weights
 from .documents import document_counts
 from .information import topic_information, topic_null
 from .load import expert_load, layer_balance, stratum_load
-from .permutations import permuted_topics
+from .permutations import document_orders, permuted_topics, restricted_orders
+from .sample import token_sample
 from .strata import masked_experts, router_entropy
 from .topics import topic_expert_cells
 from .vocabulary import TypeCounts, top_tokens, vocabulary_specialisation
@@ -33,6 +35,7 @@ class RoutingResults:
         balance: `load.layer_balance`.
         strata: `load.stratum_load`.
         information: `information.topic_information`.
+        beyond: `beyond_vocabulary.beyond_vocabulary`.
         cells: `topics.topic_expert_cells`.
         masked: `strata.masked_experts`.
         entropy: `strata.router_entropy`.
@@ -50,6 +53,7 @@ class RoutingResults:
     balance: pd.DataFrame
     strata: pd.DataFrame
     information: pd.DataFrame
+    beyond: pd.DataFrame
     cells: pd.DataFrame
     masked: pd.DataFrame
     entropy: pd.DataFrame
@@ -65,9 +69,10 @@ def analyse_routing(store: RoutingStore, settings: Report, seed: int) -> Routing
     """
     data = document_counts(store)
     generator = np.random.default_rng(seed)
-    permuted = permuted_topics(generator, data.topic_ids, settings.permutations)
+    orders = document_orders(generator, len(data.ids), settings.permutations)
     weights = poisson_weights(data.ids, settings.bootstrap, seed)
-    null = topic_null(data, permuted)
+    null = topic_null(data, permuted_topics(orders, data.topic_ids))
+    sample = token_sample(store, data)
     types = type_counts(store)
     tables, strata = store.tables, store.facts.strata
     return RoutingResults(
@@ -83,6 +88,7 @@ def analyse_routing(store: RoutingStore, settings: Report, seed: int) -> Routing
             tables["topic_stratum"], tables["topic_stratum_tokens"], strata, data.layers
         ),
         information=topic_information(data, null, weights),
+        beyond=beyond_vocabulary(sample, restricted_orders(orders, sample.rows)),
         cells=topic_expert_cells(data, weights, null.largest_cell),
         masked=masked_experts(data, weights),
         entropy=router_entropy(

@@ -24,6 +24,12 @@ DEFINITIONS = (
         "equally; plug-in minus the mean under permutation.",
     ),
     (
+        "Topic beyond vocabulary",
+        "R = choices of a document minus what its token types expect, each type as routed in all "
+        "other documents (one token of the layer's load added); Σ over topics and experts of "
+        "(Σ R)² / Σ expected, under the same permutations.",
+    ),
+    (
         "P-values",
         "Documents are the unit: whole documents swap topics, P times, the same P permutations "
         "for every test; p = (b + 1) / (P + 1). Family-wise over layers by the largest "

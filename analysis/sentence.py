@@ -16,8 +16,8 @@ class Sentence:
     """One statement of the verdict.
 
     Attributes:
-        subject: what it is about ("topic", "experts", "masked", "load", "vocabulary", "model",
-            "corpus").
+        subject: what it is about ("topic", "beyond vocabulary", "experts", "masked", "load",
+            "vocabulary", "model", "corpus").
         tone: a finding, no evidence, a plain fact, or a warning.
         claim: the answer in one sentence.
         evidence: numbers with n, unit and baseline.

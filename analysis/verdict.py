@@ -7,6 +7,7 @@ from .permutations import MIN_DOCUMENTS_FOR_P, MIN_DOCUMENTS_FOR_TRUST
 from .results import RoutingResults
 from .sentence import Sentence, capital
 from .text import number, visible
+from .verdict_context import context_sentences
 from .verdict_form import load_sentences, masked_sentences, vocabulary_sentences
 from .verdict_topics import cell_sentences, topic_sentences
 
@@ -35,6 +36,7 @@ def write_verdict(
     """
     return [
         *topic_sentences(results),
+        *context_sentences(results),
         *cell_sentences(results),
         *vocabulary_sentences(results),
         *masked_sentences(results),

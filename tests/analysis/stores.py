@@ -106,10 +106,28 @@ def write_store(
             masked[order],
         )
         tables = _tables(facts, topics, counts, masked)
-        sample: dict[str, list[int]] = {field.name: [] for field in SAMPLE_FIELDS}
-        empty = np.zeros((0, layers, 1))
-        writer.finish(facts, tables, sample, empty.astype(np.int16), empty.astype(np.float32))
+        sample, chosen = _sample(counts, np.argsort(order), len(plan.token_names), generator)
+        writer.finish(facts, tables, sample, chosen, np.ones_like(chosen, dtype=np.float32))
     return folder
+
+
+def _sample(
+    counts: np.ndarray, rows: np.ndarray, num_types: int, generator: np.random.Generator
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Every document token by token, its types at random: columns and choices (N, L, 1).
+
+    `rows` (D) says in which row of the store a document is.
+    """
+    documents, layers, experts = counts.shape
+    tokens = counts[:, 0].sum(axis=-1)
+    every = np.tile(np.arange(experts), documents)
+    chosen = [np.repeat(every, counts[:, layer].ravel()) for layer in range(layers)]
+    columns = {field.name: np.zeros(tokens.sum(), np.int64) for field in SAMPLE_FIELDS}
+    columns["document"] = np.repeat(rows, tokens)
+    columns["position"] = np.concatenate([np.arange(number) for number in tokens])
+    columns["token_id"] = generator.integers(0, num_types, tokens.sum())
+    columns["input_id"] = columns["token_id"]
+    return columns, np.stack(chosen, axis=1)[..., None].astype(np.int16)
 
 
 def _tables(

@@ -17,6 +17,7 @@ from analysis.information import (
     topic_null,
 )
 from analysis.permutations import (
+    document_orders,
     exact_type,
     family_wise_p,
     permutation_p,
@@ -47,7 +48,8 @@ def from_plan(plan: Planted, seed: int) -> DocumentCounts:
 def analyse(
     data: DocumentCounts, permutations: int = 199, seed: int = 0, draws: int = 100
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    permuted = permuted_topics(np.random.default_rng(seed), data.topic_ids, permutations)
+    orders = document_orders(np.random.default_rng(seed), len(data.ids), permutations)
+    permuted = permuted_topics(orders, data.topic_ids)
     null = topic_null(data, permuted)
     weights = poisson_weights(data.ids, draws, seed)
     return topic_information(data, null, weights), topic_expert_cells(
@@ -119,7 +121,7 @@ def test_batched_permuted_sums_equal_a_loop(scale: int) -> None:
     generator = np.random.default_rng(3)
     counts = generator.integers(0, 90, (30, 7)) * scale
     topics = np.repeat(np.arange(3), 10)
-    permuted = permuted_topics(generator, topics, 11)
+    permuted = permuted_topics(document_orders(generator, 30, 11), topics)
     assert all(sorted(row) == sorted(topics) for row in permuted.tolist())
     values = counts.astype(exact_type(counts))
     batches = np.concatenate(list(permuted_sums(values, permuted, 3)))

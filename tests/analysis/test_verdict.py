@@ -113,3 +113,13 @@ def test_model_and_audit_sentences(tmp_path: Path) -> None:
     poor = write_verdict(results, ModelQuality(5.9, 6.0, 1000), [])
     model = next(sentence for sentence in poor if sentence.subject == "model")
     assert model.tone == "warning"
+
+
+def test_context_sentence_says_how_much_is_vocabulary(tmp_path: Path) -> None:
+    strong = verdict_of(Planted(effect=1.5), tmp_path / "a")["beyond vocabulary"]
+    assert strong.tone == "finding"
+    assert strong.claim.startswith("Beyond vocabulary: layer 2 sends the same tokens")
+    assert "of the topic information of layer 2" in strong.claim
+    assert verdict_of(Planted(), tmp_path / "b")["beyond vocabulary"].tone == "none"
+    few = verdict_of(Planted(documents_per_topic=9), tmp_path / "c")["beyond vocabulary"]
+    assert "only 9 documents are kept token by token" in few.claim

@@ -1,0 +1,118 @@
+"""E4 sees context, and is blind to topics that differ in their words alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.beyond_vocabulary import (
+    beyond_vocabulary,
+    other_topics_expectation,
+    type_expectation,
+)
+from analysis.documents import topic_sums
+from analysis.information import information_bits
+from analysis.permutations import document_orders, permuted_topics, restricted_orders
+
+from .samples import PlantedTokens, document_choices, planted_sample
+
+
+def analyse(plan: PlantedTokens, seed: int, permutations: int = 99) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    sample = planted_sample(plan, generator)
+    return beyond_vocabulary(sample, document_orders(generator, len(sample.rows), permutations))
+
+
+def e3_p_value(plan: PlantedTokens, seed: int, permutations: int = 99) -> float:
+    generator = np.random.default_rng(seed)
+    sample = planted_sample(plan, generator)
+    counts = document_choices(sample)
+    orders = document_orders(generator, len(sample.rows), permutations)
+    observed = information_bits(topic_sums(counts, sample.topic_ids, plan.topics))[0]
+    null = [
+        information_bits(topic_sums(counts, topics, plan.topics))[0]
+        for topics in permuted_topics(orders, sample.topic_ids)
+    ]
+    return float((np.sum(np.array(null) >= observed) + 1) / (permutations + 1))
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_expectations_equal_loops_from_the_definition(top_k: int) -> None:
+    plan = PlantedTokens(documents_per_topic=3, tokens=12, types=6, experts=4, top_k=top_k)
+    sample = planted_sample(plan, np.random.default_rng(0))
+    sample.experts[::7, 0, -1] = 4  # some slots were not executed
+    tokens = list(zip(sample.documents, sample.types, sample.experts[:, 0].tolist(), strict=True))
+    expectation = type_expectation(sample)
+    others = other_topics_expectation(sample, sample.topic_ids)
+
+    def share(left_out: set[int], expert: int) -> float:
+        rest = [chosen for d, _, chosen in tokens if d not in left_out]
+        return sum(expert in chosen for chosen in rest) / len(rest)
+
+    def expected(own: set[int], left_out: set[int], expert: int, prior: float) -> float:
+        total = 0.0
+        for document, kind, _ in tokens:
+            if document not in own:
+                continue
+            rest = [chosen for d, x, chosen in tokens if x == kind and d not in left_out]
+            hits = sum(expert in chosen for chosen in rest)
+            fallback = share(left_out if len(left_out) > 1 else set(), expert)
+            total += (hits + prior * fallback) / (len(rest) + prior)
+        return total
+
+    for expert in range(4):
+        for document in range(len(sample.rows)):
+            one = {document}
+            exact = expected(one, one, expert, 1.0)
+            assert expectation.left_out[document, expert] == pytest.approx(exact)
+            pooled = expected(one, set(), expert, 0.0)
+            assert expectation.pooled[document, expert] == pytest.approx(pooled)
+        for topic in range(plan.topics):
+            own = set(np.flatnonzero(sample.topic_ids == topic).tolist())
+            size = sum(d in own for d, *_ in tokens)
+            shift = expected(own, own, expert, 1.0) / size - share(own, expert)
+            moved = share(set(), expert) + (1 - size / len(tokens)) * shift
+            assert others[topic, expert] == pytest.approx(size * max(moved, 0))
+    counted = np.zeros((len(sample.rows), 5))
+    for document, _, chosen in tokens:
+        for choice in chosen:
+            counted[document, choice] += 1
+    np.testing.assert_array_equal(expectation.observed, counted[:, :4])
+
+
+def test_blind_to_words_awake_to_context() -> None:
+    words = PlantedTokens(vocabulary=1.0)
+    context = PlantedTokens(context=1.0)
+    p_words = [analyse(words, seed).p_value[0] for seed in range(20)]
+    assert np.mean([e3_p_value(words, seed) for seed in range(20)]) < 0.05
+    assert np.sum(np.array(p_words) <= 0.05) <= stats.binom.ppf(0.999, 20, 0.05)
+    assert max(analyse(context, seed).p_value[0] for seed in range(5)) <= 0.02
+    both = analyse(PlantedTokens(vocabulary=1.0, context=1.0), 0)
+    assert both.p_value[0] <= 0.02
+
+
+def test_the_bracket_tells_words_from_context() -> None:
+    words = analyse(PlantedTokens(vocabulary=1.0, tokens=150), 1)
+    assert 0.8 < words.lower_share[0] < 1.3
+    assert 0.8 < words.upper_share[0] < 1.3
+    context = analyse(PlantedTokens(context=1.0, tokens=150), 1)
+    assert abs(context.lower_share[0]) < 0.1
+    assert abs(context.upper_share[0]) < 0.2
+
+
+def test_shuffled_topics_are_not_rejected_too_often() -> None:
+    plan = PlantedTokens(document_noise=0.8, documents_per_topic=12, tokens=30)
+    p_values = np.array([analyse(plan, 50 + seed, 39).p_value[0] for seed in range(60)])
+    assert (p_values <= 0.05).sum() <= stats.binom.ppf(0.9999, 60, 0.05)
+
+
+def test_few_documents_get_no_p_value() -> None:
+    assert np.isnan(analyse(PlantedTokens(documents_per_topic=9), 0).p_value).all()
+
+
+def test_orders_restricted_to_some_documents_stay_permutations() -> None:
+    orders = document_orders(np.random.default_rng(0), 20, 30)
+    np.testing.assert_array_equal(restricted_orders(orders, np.arange(20)), orders)
+    kept = np.array([1, 4, 5, 17])
+    for whole, part in zip(orders, restricted_orders(orders, kept), strict=True):
+        assert kept[part].tolist() == [row for row in whole.tolist() if row in set(kept.tolist())]
