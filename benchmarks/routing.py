@@ -123,8 +123,8 @@ def capture_overhead(repeats: int) -> dict[str, float]:
         tempfile.TemporaryDirectory() as folder,
         StoreWriter(Path(folder), num_layers=4, num_experts=8, top_k=2) as writer,
     ):
-        # the demo samples 4 of 100 documents: 3 of these 64
-        recorder = RoutingRecorder(sizes, make_facts(BATCH, 3), writer)
+        # the demo samples all its documents
+        recorder = RoutingRecorder(sizes, make_facts(BATCH, BATCH), writer)
 
         capture = RoutingCapture(network)
         observer = Observer(network, capture, device)
@@ -174,7 +174,7 @@ def speedup_vs_counter(repeats: int) -> dict[str, float]:
     positions = (batch["labels"].flatten() >= 0).nonzero().squeeze(1)
     batch["label_positions"] = positions
     seen = Observation(
-        experts, weights, scores[..., 0], positions, torch.rand(len(positions)), scores[:, 0]
+        experts, weights, scores[..., :3], positions, torch.rand(len(positions)), scores[:, 0]
     )
     sizes = demo_sizes(16, 64, 8)
     with (
@@ -219,7 +219,7 @@ def record_synthetic(num_tokens: int) -> float:
             positions = batch["label_positions"]
             loss = torch.rand(len(positions), generator=generator)
             recorder.begin_chunk(number * BATCH, number * BATCH + BATCH - 1)
-            seen = Observation(experts, weights, scores[..., 0], positions, loss, scores[:, 0])
+            seen = Observation(experts, weights, scores[..., :3], positions, loss, scores[:, 0])
             recorder.add(batch, rows + number * BATCH, seen)
             recorder.end_chunk()
         writer.finish(

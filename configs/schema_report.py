@@ -19,6 +19,7 @@ class Route(Section):
         ge=1, description="token types with a row of their own; the rest share one"
     )
     sample_documents: int = Field(ge=0, description="documents per topic kept token by token")
+    sample_tokens: int = Field(ge=0, description="content tokens of those documents, at most")
     position_bins: int = Field(ge=1, description="bins of the position table")
 
 

@@ -1,6 +1,6 @@
 """One forward pass of a masked or causal model, ours or foreign, and what the recorder needs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from configs.errors import UserError
+from model.routing import Routing
 
 from .capture import RoutingCapture
 from .recorder import Observation, real_positions, true_ids
@@ -68,7 +69,7 @@ class Observer:
         return Observation(
             experts=experts,
             weights=weights,
-            entropy=router_entropy(output.routing, real) if self._is_ours else None,
+            confidence=router_confidence(output.routing, real) if self._is_ours else None,
             label_positions=batch["label_positions"],
             loss=loss,
             logits=logits,
@@ -92,7 +93,22 @@ def without_masks(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def router_entropy(routing: Any, real: Tensor) -> Tensor:
-    """(N, L) entropy in nats of each router's distribution at the real tokens."""
-    layers = [torch.special.entr(layer.probabilities[real]).sum(-1) for layer in routing]
-    return torch.stack(layers, 1)
+def router_confidence(routing: Sequence[Routing], real: Tensor) -> Tensor:
+    """(N, L, 3) of each router's distribution p at the real tokens.
+
+    Entropy in nats; mass, the sum of p over the chosen experts; margin, the smallest p of a chosen
+    expert minus the largest p of another (below 0 where noise, bias or capacity overruled p; 0
+    where nothing was chosen).
+    """
+    return torch.stack([_confidence(layer, real) for layer in routing], 1)
+
+
+def _confidence(routing: Routing, real: Tensor) -> Tensor:
+    p_NE, ids_Nk = routing.probabilities[real], routing.expert_ids[real]
+    entropy = torch.special.entr(p_NE).sum(-1)
+    chosen = F.pad(p_NE, (0, 1), value=torch.inf).gather(-1, ids_Nk)  # inf: id E, an empty slot
+    weakest = chosen.amin(-1)
+    mass = chosen.masked_fill(chosen.isinf(), 0.0).sum(-1)
+    other = F.pad(p_NE, (0, 1)).scatter(-1, ids_Nk, 0.0).amax(-1)
+    margin = torch.where(weakest.isinf(), 0.0, weakest - other)
+    return torch.stack([entropy, mass, margin], -1)

@@ -28,7 +28,7 @@ from .checkpoint import check_fits, checkpoint_fingerprint, load_model
 from .chunks import MIN_EXAMPLES, count_ids, iterate_chunks
 from .forward import Observer
 from .recorder import RoutingRecorder, TokenFacts
-from .sample import choose_documents
+from .sample import choose_documents, topic_ranks
 from .store import StoreFacts
 from .store_writer import StoreWriter
 from .tables import TableSizes
@@ -118,8 +118,12 @@ def open_split(config: Config, counts: Mapping[str, Any], vocab_size: int) -> Sp
     )
     documents = pq.read_table(dataset_dir / f"documents-{name}.parquet", columns=DOCUMENT_COLUMNS)
     topic_ids = documents.column("topic_id").to_numpy()
+    ranks = topic_ranks(documents.column("id").to_pylist(), topic_ids, config.seed)
     sampled = choose_documents(
-        documents.column("id").to_pylist(), topic_ids, config.route.sample_documents, config.seed
+        ranks,
+        documents.column("num_tokens").to_numpy(),
+        per_topic=config.route.sample_documents,
+        max_tokens=config.route.sample_tokens,
     )
     facts = TokenFacts(
         row_of_id=torch.from_numpy(types.row_of_id),

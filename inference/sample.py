@@ -9,21 +9,39 @@ import numpy as np
 from .store import SAMPLE_FIELDS
 
 
-def choose_documents(
-    ids: Sequence[str], topic_ids: np.ndarray, per_topic: int, seed: int
-) -> np.ndarray:
-    """Chooses documents by a seeded hash of their id: the same ones whatever their order.
+def topic_ranks(ids: Sequence[str], topic_ids: np.ndarray, seed: int) -> np.ndarray:
+    """Draws an order of each topic's documents by a seeded hash of their id.
 
     Returns:
-        (D,) bool, at most `per_topic` of each topic.
+        (D,) int64, a document's place in its topic, from 0: the same whatever the order of `ids`.
     """
-    ranks = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in ids]
-    order = sorted(range(len(ids)), key=ranks.__getitem__)
-    chosen, taken = np.zeros(len(ids), dtype=bool), np.zeros(topic_ids.max(initial=0) + 1, int)
-    for document in order:
-        topic = topic_ids[document]
-        chosen[document] = taken[topic] < per_topic
-        taken[topic] += chosen[document]
+    keys = [hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in ids]
+    order = np.lexsort((np.array(keys, dtype="S8"), topic_ids))
+    starts = np.searchsorted(topic_ids[order], topic_ids[order])
+    ranks = np.empty(len(ids), dtype=np.int64)
+    ranks[order] = np.arange(len(ids)) - starts
+    return ranks
+
+
+def choose_documents(
+    ranks: np.ndarray, num_tokens: np.ndarray, *, per_topic: int, max_tokens: int
+) -> np.ndarray:
+    """Chooses the first documents of every topic, in turn, until they hold `max_tokens`.
+
+    The first document that does not fit ends the choice: going on with shorter ones would favour
+    short documents.
+
+    Args:
+        ranks: (D,) as `topic_ranks` gives them.
+        num_tokens: (D,).
+
+    Returns:
+        (D,) bool, at most `per_topic` of each topic and `max_tokens` tokens.
+    """
+    order = np.argsort(ranks, kind="stable")
+    fits = np.cumsum(num_tokens[order], dtype=np.int64) <= max_tokens
+    chosen = np.zeros(len(ranks), dtype=bool)
+    chosen[order] = fits & (ranks[order] < per_topic)
     return chosen
 
 

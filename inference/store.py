@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from configs.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 STRATA = ("untouched", "masked", "replaced", "kept", "special")
 FACTS_FILE, TABLES_FILE = "store.json", "tables.safetensors"
 DOCUMENTS_FILE, SAMPLE_FILE = "documents.parquet", "sample.parquet"
@@ -92,6 +92,9 @@ class StoreFacts(BaseModel):
             "topic_stratum_weight": (T, S, L, E),
             "topic_stratum_tokens": (T, S),
             "stratum_entropy": (S, L),
+            "topic_stratum_entropy": (T, S, L),
+            "topic_stratum_mass": (T, S, L),
+            "topic_stratum_margin": (T, S, L),
             "type_expert": (V, L, E),
             "type_tokens": (V,),
             "target_expert": (V, L, E),
@@ -119,7 +122,7 @@ class RoutingStore:
         masked_expert_counts: (D, L, E) int32, the same at its masked positions.
         sample: one row per token of the sampled documents.
         sample_experts: (rows of `sample`, L, k) int16; `num_experts` = slot not executed.
-        sample_weights: (rows of `sample`, L, k) float32.
+        sample_weights: (rows of `sample`, L, k) float32, stored with half precision.
     """
 
     folder: Path
@@ -166,7 +169,7 @@ class RoutingStore:
             masked_expert_counts=counts["masked_expert_counts"],
             sample=sample,
             sample_experts=choices["experts"],
-            sample_weights=choices["weights"],
+            sample_weights=choices["weights"].astype(np.float32),
         )
 
     @property

@@ -109,7 +109,7 @@ class StoreWriter:
         )
         slots = [
             _fixed_lists(experts, pa.int16(), self._slots_size),
-            _fixed_lists(weights, pa.float32(), self._slots_size),
+            _fixed_lists(weights.astype(np.float16), pa.float16(), self._slots_size),
         ]
         fields = [
             *SAMPLE_FIELDS,
@@ -119,7 +119,7 @@ class StoreWriter:
         table = pa.Table.from_arrays(
             [*_scalar_columns(sample, SAMPLE_FIELDS), *slots], schema=pa.schema(fields)
         )
-        pq.write_table(table, self._folder / SAMPLE_FILE)
+        pq.write_table(table, self._folder / SAMPLE_FILE, compression="zstd")
         (self._folder / FACTS_FILE).write_text(
             facts.model_dump_json(indent=1) + "\n", encoding="utf-8"
         )

@@ -15,7 +15,8 @@ from torch import Tensor
 from .store import STRATA
 
 UNTOUCHED, MASKED, SPECIAL = 0, 1, 4
-FIXED_POINT = 2**30  # weights and entropies are summed as integers: any order, the same bits
+FIXED_POINT = 2**30  # weights and confidences are summed as integers: any order, the same bits
+CONFIDENCE = ("entropy", "mass", "margin")
 
 
 class RoutedTokens(NamedTuple):
@@ -25,8 +26,8 @@ class RoutedTokens(NamedTuple):
     """(N, L, k) int64 chosen experts, first choice first; E = slot that no expert executed."""
     weights: Tensor
     """(N, L, k) float, their gate weights."""
-    entropy: Tensor | None
-    """(N, L) entropy of the router's distribution in nats; None where unknown."""
+    confidence: Tensor | None
+    """(N, L, 3), the last axis as CONFIDENCE; None where the router's distribution is unknown."""
     topic: Tensor
     """(N,) int64 topic id of the token's document."""
     stratum: Tensor
@@ -65,7 +66,7 @@ class RoutingTables:
 
     def __init__(self, sizes: TableSizes, device: torch.device | str = "cpu") -> None:
         self.sizes = sizes
-        self.has_entropy = True
+        self.has_confidence = True
         L, E1 = sizes.num_layers, sizes.num_experts + 1
         rows = {
             "topic_stratum": sizes.num_topics * len(STRATA),
@@ -76,7 +77,7 @@ class RoutingTables:
         }
         shapes: dict[str, tuple[int, ...]] = {
             "topic_stratum_weight": (rows["topic_stratum"], L, E1),
-            "stratum_entropy": (len(STRATA), L),
+            "confidence": (rows["topic_stratum"], L, len(CONFIDENCE)),
             "coactivation": (L, E1, E1),
             "transition": (max(L - 1, 0), E1, E1),
         }
@@ -102,16 +103,16 @@ class RoutingTables:
         self._count("target", tokens.target_type[tokens.masked], slots[tokens.masked])
         self._count("class", tokens.token_class[tokens.natural], slots[tokens.natural])
         self._count_pairs(tokens.experts[tokens.untouched])
-        if tokens.entropy is None:
-            self.has_entropy = False
+        if tokens.confidence is None:
+            self.has_confidence = False
         else:
-            entropy = (tokens.entropy.double() * FIXED_POINT).round_().long()
-            self._sums["stratum_entropy"].index_add_(0, tokens.stratum, entropy)
+            confidence = (tokens.confidence.double() * FIXED_POINT).round_().long()
+            self._sums["confidence"].index_add_(0, rows, confidence)
 
     def merge(self, other: "RoutingTables") -> None:
         """Adds the sums of another shard of the same run; exact, in any order."""
         assert self.sizes == other.sizes, "only tables of the same axes can be added"
-        self.has_entropy &= other.has_entropy
+        self.has_confidence &= other.has_confidence
         for name, total in self._sums.items():
             total += other._sums[name].to(total.device)
 
@@ -121,12 +122,16 @@ class RoutingTables:
         T, S, L = self.sizes.num_topics, len(STRATA), self.sizes.num_layers
         by_topic = sums["topic_stratum_expert"].reshape(T, S, L, -1)
         weight = sums["topic_stratum_weight"].reshape(T, S, L, -1) / FIXED_POINT
-        entropy = sums["stratum_entropy"] / FIXED_POINT
+        confidence = sums["confidence"].reshape(T, S, L, -1) / FIXED_POINT
+        if not self.has_confidence:
+            confidence = np.full_like(confidence, np.nan)
+        named = dict(zip(CONFIDENCE, np.moveaxis(confidence, -1, 0), strict=True))
         return {
             "topic_stratum": by_topic[..., :-1],
             "topic_stratum_weight": weight[..., :-1],
             "topic_stratum_tokens": sums["topic_stratum_tokens"].reshape(T, S),
-            "stratum_entropy": entropy if self.has_entropy else np.full_like(entropy, np.nan),
+            "stratum_entropy": named["entropy"].sum(0),
+            **{f"topic_stratum_{name}": values for name, values in named.items()},
             "type_expert": sums["type_expert"][..., :-1],
             "type_tokens": sums["type_tokens"],
             "target_expert": sums["target_expert"][..., :-1],

@@ -1,4 +1,4 @@
-"""Chunks hold whole documents; the sample does not depend on the order of documents."""
+"""Chunks hold whole documents, every example once."""
 
 from pathlib import Path
 
@@ -7,7 +7,6 @@ import pytest
 from datasets import Dataset
 
 from inference.chunks import count_ids, iterate_chunks
-from inference.sample import TokenSample, choose_documents
 
 
 @pytest.mark.parametrize(
@@ -40,32 +39,3 @@ def test_ids_are_counted_exactly(tmp_path: Path) -> None:
     rows = [[1, 2, 2], [5], [2, 1]]
     Dataset.from_dict({"input_ids": rows, "documents": [[0]] * 3}).save_to_disk(str(tmp_path))
     assert count_ids(tmp_path, 7).tolist() == [0, 2, 3, 0, 0, 1, 0]
-
-
-def test_sampled_documents_are_the_same_in_any_order() -> None:
-    generator = np.random.default_rng(0)
-    ids, topics = [f"d{i}" for i in range(60)], generator.integers(0, 4, 60)
-    chosen = choose_documents(ids, topics, 3, seed=1)
-    assert np.bincount(topics[chosen], minlength=4).tolist() == [3, 3, 3, 3]
-    order = generator.permutation(60)
-    again = choose_documents([ids[i] for i in order], topics[order], 3, seed=1)
-    assert np.array_equal(again, chosen[order])
-    assert not np.array_equal(choose_documents(ids, topics, 3, seed=2), chosen)
-
-
-def test_sample_is_sorted_and_numbered_by_document() -> None:
-    sample = TokenSample()
-    for document, order in (([4, 4, 2], [9, 8, 5]), ([2, 4], [3, 1])):
-        size = len(order)
-        names = ("token_id", "input_id", "stratum", "loss", "predicted_id")
-        sample.add(
-            document=np.array(document),
-            order=np.array(order),
-            experts=np.array(order).reshape(size, 1, 1),
-            weights=np.ones((size, 1, 1)),
-            **{name: np.array(order) for name in names},
-        )
-    columns, experts, _ = sample.columns(1, 1)
-    assert columns["document"].tolist() == [2, 2, 4, 4, 4]
-    assert columns["position"].tolist() == [0, 1, 0, 1, 2]
-    assert columns["token_id"].tolist() == experts.ravel().tolist() == [3, 5, 1, 8, 9]

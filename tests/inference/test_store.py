@@ -90,7 +90,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, damage: str) -> None
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format 2, this moescope reads format 1"),
+        ({"format": 1}, "format 1, this moescope reads format 2"),
         ({"num_experts": 4}, "expert_counts does not hold 2 x 4 values"),
         ({"num_documents": 4}, "3 documents, store.json says 4"),
         ({"topics": ["a"]}, "topic_stratum has shape"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from inference.store import STRATA
-from inference.tables import FIXED_POINT, RoutedTokens, RoutingTables, TableSizes
+from inference.tables import CONFIDENCE, FIXED_POINT, RoutedTokens, RoutingTables, TableSizes
 
 
 def random_tokens(
@@ -23,7 +23,7 @@ def random_tokens(
     return RoutedTokens(
         experts=experts.masked_fill(lost, sizes.num_experts),
         weights=weights.masked_fill(lost, 0.0),
-        entropy=torch.rand(shape[:2], generator=generator),
+        confidence=torch.rand((*shape[:2], 3), generator=generator) - 0.2,
         topic=draw(sizes.num_topics),
         stratum=stratum,
         input_type=draw(sizes.num_types + 1),
@@ -60,7 +60,9 @@ def _count_token(tables: dict[str, Counter], batch: RoutedTokens, n: int, E: int
     for layer, (chosen, weights) in enumerate(
         zip(batch.experts[n].tolist(), batch.weights[n].tolist(), strict=True)
     ):
-        tables["stratum_entropy"][stratum, layer] += float(batch.entropy[n, layer])
+        tables["stratum_entropy"][stratum, layer] += float(batch.confidence[n, layer, 0])
+        for name, value in zip(CONFIDENCE, batch.confidence[n, layer].tolist(), strict=True):
+            tables[f"topic_stratum_{name}"][topic, stratum, layer] += value
         for expert, weight in zip(chosen, weights, strict=True):
             if expert == E:
                 tables["dropped"][(layer,)] += 1
@@ -110,12 +112,13 @@ def test_shards_merged_in_any_order_equal_one_pass_bit_for_bit() -> None:
         assert np.array_equal(array, right.arrays()[name]), name
 
 
-def test_unknown_entropy_is_nan_not_zero() -> None:
+def test_unknown_confidence_is_nan_not_zero() -> None:
     sizes = TableSizes(2, 2, 4, 1, num_types=3, num_classes=2, num_positions=2)
     tokens = random_tokens(sizes, 10, torch.Generator().manual_seed(2))
     known, unknown = RoutingTables(sizes), RoutingTables(sizes)
     known.add(tokens)
-    unknown.add(tokens._replace(entropy=None))
+    unknown.add(tokens._replace(confidence=None))
     unknown.merge(known)
-    assert np.isfinite(known.arrays()["stratum_entropy"]).all()
-    assert np.isnan(unknown.arrays()["stratum_entropy"]).all()
+    for name in ("stratum_entropy", "topic_stratum_mass", "topic_stratum_margin"):
+        assert np.isfinite(known.arrays()[name]).all()
+        assert np.isnan(unknown.arrays()[name]).all()
