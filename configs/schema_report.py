@@ -20,6 +20,14 @@ class Route(Section):
     )
     sample_documents: int = Field(ge=0, description="documents per topic kept token by token")
     sample_tokens: int = Field(ge=0, description="content tokens of those documents, at most")
+    knockout: Literal["none", "top", "all"] = Field(
+        description="experts to take away one by one: none, the strongest per topic with "
+        "load-matched controls, or all (own models only)"
+    )
+    knockout_experts: int = Field(ge=1, description="strongest experts per topic to take away")
+    knockout_documents: int = Field(
+        ge=1, description="documents per topic whose loss is measured, at most half of them"
+    )
     position_bins: int = Field(ge=1, description="bins of the position table")
 
 

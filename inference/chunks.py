@@ -44,6 +44,16 @@ def iterate_chunks(split_dir: Path, lengths: np.ndarray, min_examples: int) -> I
         start = stop
 
 
+def examples_of(split_dir: Path, documents: np.ndarray) -> np.ndarray:
+    """Returns the rows of the examples that hold a token of the documents; (D,) bool."""
+    parts = [
+        np.logical_or.reduceat(documents[chunk.values.to_numpy()], chunk.offsets.to_numpy()[:-1])
+        for chunk in _table(split_dir).column("documents").chunks
+        if len(chunk)
+    ]
+    return np.flatnonzero(np.concatenate(parts))
+
+
 def count_ids(split_dir: Path, vocab_size: int) -> np.ndarray:
     """Counts every uncorrupted token id of a split, (vocab_size,) int64, from the mapped file."""
     counts = np.zeros(vocab_size, dtype=np.int64)

@@ -28,7 +28,7 @@ class Observer:
     def __init__(
         self, network: PreTrainedModel, capture: RoutingCapture, device: torch.device
     ) -> None:
-        self._network, self._capture, self._device = network, capture, device
+        self.network, self.device, self._capture = network, device, capture
         self._is_ours = network.config.model_type == "moescope"
         self.is_causal = not type(network).__name__.endswith("ForMaskedLM")
 
@@ -40,7 +40,7 @@ class Observer:
         """
         if "segment_ids" in batch and not self._is_ours:
             raise UserError(
-                f"{type(self._network).__name__}: attends across packed documents; redo "
+                f"{type(self.network).__name__}: attends across packed documents; redo "
                 "`moescope mask` with dataset.packing=none"
             )
         return without_masks(batch) if self.is_causal else batch
@@ -48,24 +48,9 @@ class Observer:
     @torch.inference_mode()
     def __call__(self, batch: Mapping[str, Tensor]) -> Observation:
         """Runs a prepared batch."""
-        targets = true_ids(batch)[batch["label_positions"]]
-        rows = batch["label_positions"] - 1 if self.is_causal else batch["label_positions"]
-        on_device = self._to_device(rows)
-        names = ["input_ids", "attention_mask"]
-        options: dict[str, Any] = {}
-        if self._is_ours:
-            names += [name for name in PACKED_INPUTS if name in batch]
-            options["output_routing"] = True
-            if not self.is_causal:  # the head runs where a label is, nowhere else
-                options["label_positions"] = on_device
-        inputs = {name: self._to_device(batch[name]) for name in names}
-        output = self._network(**inputs, **options)
+        output, logits, loss = self._run(batch, with_routing=self._is_ours)
         real = self._to_device(real_positions(batch))
         experts, weights = self._capture.take(real, batch["input_ids"].numel())
-        logits = output.logits.flatten(0, -2)
-        if len(logits) != len(rows):
-            logits = logits[on_device]
-        loss = F.cross_entropy(logits.float(), self._to_device(targets), reduction="none")
         return Observation(
             experts=experts,
             weights=weights,
@@ -75,8 +60,34 @@ class Observer:
             logits=logits,
         )
 
+    @torch.inference_mode()
+    def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Runs a prepared batch; returns the loss (M,) in nats of each label, on the device."""
+        return self._run(batch, with_routing=False)[2]
+
+    def _run(
+        self, batch: Mapping[str, Tensor], *, with_routing: bool
+    ) -> tuple[Any, Tensor, Tensor]:
+        """Returns the model's output, and scores (M, V) and loss (M,) of the labels."""
+        targets = true_ids(batch)[batch["label_positions"]]
+        rows = batch["label_positions"] - 1 if self.is_causal else batch["label_positions"]
+        on_device = self._to_device(rows)
+        names = ["input_ids", "attention_mask"]
+        options: dict[str, Any] = {"output_routing": True} if with_routing else {}
+        if self._is_ours:
+            names += [name for name in PACKED_INPUTS if name in batch]
+            if not self.is_causal:  # the head runs where a label is, nowhere else
+                options["label_positions"] = on_device
+        inputs = {name: self._to_device(batch[name]) for name in names}
+        output = self.network(**inputs, **options)
+        logits = output.logits.flatten(0, -2)
+        if len(logits) != len(rows):
+            logits = logits[on_device]
+        loss = F.cross_entropy(logits.float(), self._to_device(targets), reduction="none")
+        return output, logits, loss
+
     def _to_device(self, values: Tensor) -> Tensor:
-        return values.to(self._device, non_blocking=True)
+        return values.to(self.device, non_blocking=True)
 
 
 def without_masks(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

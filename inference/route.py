@@ -2,16 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import torch
-from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
 from configs.cli import main
 from configs.errors import UserError
@@ -19,45 +13,19 @@ from configs.manifest import read_manifest
 from configs.progress import progress_bar
 from configs.schema import Config
 from configs.stage import Stage, StageRun
-from data_processors.collate import MaskingCollator
-from data_processors.examples import ExampleDataset
-from data_processors.tokenizers import tokenizer_facts
 
 from .capture import RoutingCapture
 from .checkpoint import check_fits, checkpoint_fingerprint, load_model
-from .chunks import MIN_EXAMPLES, count_ids, iterate_chunks
+from .chunks import MIN_EXAMPLES, iterate_chunks
 from .forward import Observer
-from .recorder import RoutingRecorder, TokenFacts
-from .sample import choose_documents, topic_ranks
-from .store import StoreFacts
+from .knockout import possible_knockout, write_knockouts
+from .recorder import RoutingRecorder
+from .split import Split, open_split
+from .store import KnockoutMode, StoreFacts
 from .store_writer import StoreWriter
 from .tables import TableSizes
 from .token_classes import TOKEN_CLASSES
-from .token_types import OTHER, TypeAxis, Vocabulary, choose_types, read_vocabulary
-
-DOCUMENT_COLUMNS = ["id", "topic", "topic_id", "date", "num_tokens"]
-
-
-@dataclass(frozen=True)
-class Split:
-    """The examples to record, ready to be fed.
-
-    Attributes:
-        folder: the split's Arrow files.
-        vocabulary: the tokenizer's types in readable form.
-        types: which of them have a row in the type tables.
-        collate: rows → batch, on the host.
-    """
-
-    name: str
-    folder: Path
-    topics: list[str]
-    sequence_length: int
-    examples: ExampleDataset
-    vocabulary: Vocabulary
-    types: TypeAxis
-    facts: TokenFacts
-    collate: Callable[[Any], dict[str, Tensor]]
+from .token_types import OTHER
 
 
 def record_split(run: StageRun) -> dict[str, Any]:
@@ -85,65 +53,22 @@ def record_split(run: StageRun) -> dict[str, Any]:
         ) as writer:
             recorder = RoutingRecorder(sizes, split.facts, writer, device)
             _run_examples(config.route.batch_size, split, observer, recorder)
-            facts = _store_facts(split, sizes, capture, path, recorder, writer)
+            knockout = possible_knockout(network, config.route.knockout)
+            facts = _store_facts(split, sizes, capture, path, recorder, writer, knockout)
             writer.finish(
                 facts,
                 recorder.tables.arrays(),
                 *recorder.sample.columns(sizes.num_layers, sizes.top_k),
             )
-    return _counts(facts, network, recorder, time.monotonic() - started)
+        elapsed_s = time.monotonic() - started
+        if facts.knockout != "none":
+            write_knockouts(run.output_dir, split, observer, sizes, config.route, config.seed)
+    return _counts(facts, network, recorder, elapsed_s)
 
 
 def model_path(config: Config) -> str:
     """Returns the checkpoint to record: `route.model`, or what the run's train stage wrote."""
     return config.route.model or str(config.paths.model)
-
-
-def open_split(config: Config, counts: Mapping[str, Any], vocab_size: int) -> Split:
-    """Opens the split and looks its token types up.
-
-    Raises:
-        UserError: the split does not exist or is empty.
-    """
-    dataset_dir, name = config.paths.dataset, config.route.split
-    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(  # type: ignore[assignment]
-        dataset_dir / "tokenizer"
-    )
-    examples = ExampleDataset(dataset_dir, name)
-    if not len(examples):
-        raise UserError(f"route.split={name}: that split is empty; choose another one")
-    vocabulary = read_vocabulary(tokenizer, vocab_size)
-    types = choose_types(
-        count_ids(dataset_dir / name, vocab_size), config.route.max_types, vocabulary.special_ids
-    )
-    documents = pq.read_table(dataset_dir / f"documents-{name}.parquet", columns=DOCUMENT_COLUMNS)
-    topic_ids = documents.column("topic_id").to_numpy()
-    ranks = topic_ranks(documents.column("id").to_pylist(), topic_ids, config.seed)
-    sampled = choose_documents(
-        ranks,
-        documents.column("num_tokens").to_numpy(),
-        per_topic=config.route.sample_documents,
-        max_tokens=config.route.sample_tokens,
-    )
-    facts = TokenFacts(
-        row_of_id=torch.from_numpy(types.row_of_id),
-        class_of_id=torch.from_numpy(vocabulary.classes),
-        topic_of_document=torch.from_numpy(topic_ids.astype(np.int64)),
-        sampled=torch.from_numpy(sampled),
-        documents=documents,
-        sequence_length=counts["sequence_length"],
-    )
-    return Split(
-        name=name,
-        folder=dataset_dir / name,
-        topics=counts["topics"],
-        sequence_length=counts["sequence_length"],
-        examples=examples,
-        vocabulary=vocabulary,
-        types=types,
-        facts=facts,
-        collate=MaskingCollator(tokenizer_facts(tokenizer), config.masking, config.seed),
-    )
 
 
 def table_sizes(config: Config, split: Split, capture: RoutingCapture, top_k: int) -> TableSizes:
@@ -189,6 +114,7 @@ def _store_facts(
     path: str,
     recorder: RoutingRecorder,
     writer: StoreWriter,
+    knockout: KnockoutMode,
 ) -> StoreFacts:
     ids = split.types.ids
     bins, longest = sizes.num_positions, split.sequence_length
@@ -206,6 +132,7 @@ def _store_facts(
         position_edges=[-(-number * longest // bins) for number in range(bins)],
         model=path,
         split=split.name,
+        knockout=knockout,
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ FORMAT = 2
 STRATA = ("untouched", "masked", "replaced", "kept", "special")
 FACTS_FILE, TABLES_FILE = "store.json", "tables.safetensors"
 DOCUMENTS_FILE, SAMPLE_FILE = "documents.parquet", "sample.parquet"
+KNOCKOUT_FILE = "knockout.parquet"
+KnockoutMode = Literal["none", "top", "all"]
 
 DOCUMENT_FIELDS = [
     pa.field("document", pa.int32()),
@@ -41,6 +44,16 @@ SAMPLE_FIELDS = [
     pa.field("loss", pa.float32()),
     pa.field("predicted_id", pa.int32()),
 ]
+KNOCKOUT_FIELDS = [
+    pa.field("layer", pa.int32()),
+    pa.field("expert", pa.int32()),
+    pa.field("kind", pa.string()),
+    pa.field("chosen_for", pa.int32()),
+    pa.field("load", pa.float64()),
+    pa.field("document", pa.int32()),
+    pa.field("loss_change", pa.float64()),
+    pa.field("num_labels", pa.int32()),
+]
 
 
 class StoreFacts(BaseModel):
@@ -56,6 +69,7 @@ class StoreFacts(BaseModel):
         type_classes: index into `token_classes` of each type.
         position_edges: lower edges of the position bins, in tokens from the window's start.
         model: the checkpoint's folder or name.
+        knockout: which experts were knocked out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +89,7 @@ class StoreFacts(BaseModel):
     position_edges: list[int]
     model: str
     split: str
+    knockout: KnockoutMode = "none"
 
     @model_validator(mode="after")
     def _type_lists_agree(self) -> "StoreFacts":
@@ -123,6 +138,8 @@ class RoutingStore:
         sample: one row per token of the sampled documents.
         sample_experts: (rows of `sample`, L, k) int16; `num_experts` = slot not executed.
         sample_weights: (rows of `sample`, L, k) float32, stored with half precision.
+        knockout: one row per knocked-out expert and measured document
+            (columns of knockout.parquet); empty where none were asked for.
     """
 
     folder: Path
@@ -134,6 +151,7 @@ class RoutingStore:
     sample: pd.DataFrame
     sample_experts: np.ndarray
     sample_weights: np.ndarray
+    knockout: pd.DataFrame
 
     @classmethod
     def open(cls, folder: str | Path) -> "RoutingStore":
@@ -160,6 +178,9 @@ class RoutingStore:
         sample, choices = _read_parquet(
             folder / SAMPLE_FILE, SAMPLE_FIELDS, {"experts": slots, "weights": slots}
         )
+        knockout = pd.DataFrame(columns=[field.name for field in KNOCKOUT_FIELDS])
+        if facts.knockout != "none":
+            knockout, _ = _read_parquet(folder / KNOCKOUT_FILE, KNOCKOUT_FIELDS, {})
         return cls(
             folder=folder,
             facts=facts,
@@ -170,6 +191,7 @@ class RoutingStore:
             sample=sample,
             sample_experts=choices["experts"],
             sample_weights=choices["weights"].astype(np.float32),
+            knockout=knockout,
         )
 
     @property

@@ -18,6 +18,7 @@ from configs.schema import Config
 from configs.stage import execute
 from data_processors.corpus import STAGE as CORPUS
 from data_processors.mask import STAGE as MASK
+from inference.knockout import without_expert
 from inference.route import STAGE
 from inference.store import RoutingStore
 from model import MoescopeConfig, MoescopeForMaskedLM
@@ -48,6 +49,7 @@ def make_config(runs: Path, *overrides: str) -> Config:
             "route.batch_size=8",
             "route.position_bins=4",
             "route.sample_documents=2",
+            "route.knockout=none",
             *overrides,
         ]
     )
@@ -226,6 +228,36 @@ def test_the_same_run_gives_the_same_bytes(dataset: Config, tmp_path: Path) -> N
     assert first.files == second.files
 
 
+def test_knock_outs_are_measured_on_whole_documents(dataset: Config, tmp_path: Path) -> None:
+    network = encoder(400)
+    model = save(network, dataset, tmp_path)
+    manifest, store = route(dataset, model, "route.knockout=top", "route.knockout_documents=4")
+    knockout = store.knockout
+    assert set(knockout["layer"]) <= {1, 2}, "numbers of the model's layers"
+    assert set(knockout.loc[knockout["kind"] == "chosen", "chosen_for"]) == {0, 1, 2}
+    assert (knockout.loc[knockout["kind"] == "control", "chosen_for"] == -1).all()
+    documents = store.documents.set_index("document")
+    measured = knockout["document"].unique()
+    assert (documents.loc[measured].groupby("topic").size() <= 4).all()
+    assert (
+        documents.loc[knockout["document"], "num_labels"].to_numpy() == knockout["num_labels"]
+    ).all()
+    first = knockout.iloc[0]
+    gate = network.model.layers[first["layer"]].mlp.gate
+    with without_expert(gate, first["expert"]):
+        _, _, losses = slow_twin(network, dataset)
+    for row in knockout[: len(measured)].itertuples():
+        before = documents.loc[row.document, "loss"]
+        assert before + row.loss_change == pytest.approx(np.mean(losses[row.document]), rel=2e-3)
+    again, _ = route(
+        dataset, model, "route.knockout=top", "route.knockout_documents=4", "force=true"
+    )
+    assert again.files == manifest.files
+    _, none = route(dataset, model)
+    assert none.facts.knockout == "none"
+    assert none.knockout.empty
+
+
 def test_a_foreign_causal_model_sees_the_text_without_masks(
     dataset: Config, tmp_path: Path
 ) -> None:
@@ -237,7 +269,8 @@ def test_a_foreign_causal_model_sees_the_text_without_masks(
         with pytest.raises(UserError, match="packing"):
             route(dataset, model)
         return
-    _, store = route(dataset, model)
+    _, store = route(dataset, model, "route.knockout=top")
+    assert store.facts.knockout == "none", "its routers are not ours"
     assert store.layers == [0, 1, 2]
     assert np.isnan(store.tables["stratum_entropy"]).all()
     assert (store.tables["topic_stratum"][:, 1:4] == 0).all()

@@ -1,0 +1,100 @@
+"""The examples of a split, and all that is known of their documents and token types."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from configs.errors import UserError
+from configs.schema import Config
+from data_processors.collate import MaskingCollator
+from data_processors.examples import ExampleDataset
+from data_processors.tokenizers import tokenizer_facts
+
+from .chunks import count_ids
+from .recorder import TokenFacts
+from .sample import choose_documents, topic_ranks
+from .token_types import TypeAxis, Vocabulary, choose_types, read_vocabulary
+
+DOCUMENT_COLUMNS = ["id", "topic", "topic_id", "date", "num_tokens"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples to record, ready to be fed.
+
+    Attributes:
+        folder: the split's Arrow files.
+        vocabulary: the tokenizer's types in readable form.
+        types: which of them have a row in the type tables.
+        topic_ids: (D,) topic of each document.
+        ranks: (D,) drawn order of each topic's documents, as `topic_ranks` gives it.
+        collate: rows → batch, on the host.
+    """
+
+    name: str
+    folder: Path
+    topics: list[str]
+    sequence_length: int
+    examples: ExampleDataset
+    vocabulary: Vocabulary
+    types: TypeAxis
+    topic_ids: np.ndarray
+    ranks: np.ndarray
+    facts: TokenFacts
+    collate: Callable[[Any], dict[str, Tensor]]
+
+
+def open_split(config: Config, counts: Mapping[str, Any], vocab_size: int) -> Split:
+    """Opens the split and looks its token types up.
+
+    Raises:
+        UserError: the split does not exist or is empty.
+    """
+    dataset_dir, name = config.paths.dataset, config.route.split
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(  # type: ignore[assignment]
+        dataset_dir / "tokenizer"
+    )
+    examples = ExampleDataset(dataset_dir, name)
+    if not len(examples):
+        raise UserError(f"route.split={name}: that split is empty; choose another one")
+    vocabulary = read_vocabulary(tokenizer, vocab_size)
+    types = choose_types(
+        count_ids(dataset_dir / name, vocab_size), config.route.max_types, vocabulary.special_ids
+    )
+    documents = pq.read_table(dataset_dir / f"documents-{name}.parquet", columns=DOCUMENT_COLUMNS)
+    topic_ids = documents.column("topic_id").to_numpy()
+    ranks = topic_ranks(documents.column("id").to_pylist(), topic_ids, config.seed)
+    sampled = choose_documents(
+        ranks,
+        documents.column("num_tokens").to_numpy(),
+        per_topic=config.route.sample_documents,
+        max_tokens=config.route.sample_tokens,
+    )
+    facts = TokenFacts(
+        row_of_id=torch.from_numpy(types.row_of_id),
+        class_of_id=torch.from_numpy(vocabulary.classes),
+        topic_of_document=torch.from_numpy(topic_ids.astype(np.int64)),
+        sampled=torch.from_numpy(sampled),
+        documents=documents,
+        sequence_length=counts["sequence_length"],
+    )
+    return Split(
+        name=name,
+        folder=dataset_dir / name,
+        topics=counts["topics"],
+        sequence_length=counts["sequence_length"],
+        examples=examples,
+        vocabulary=vocabulary,
+        types=types,
+        topic_ids=topic_ids,
+        ranks=ranks,
+        facts=facts,
+        collate=MaskingCollator(tokenizer_facts(tokenizer), config.masking, config.seed),
+    )
