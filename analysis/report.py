@@ -9,7 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from configs.cli import main
+from configs.errors import UserError
 from configs.manifest import Manifest
 from configs.progress import console
 from configs.stage import Stage, StageRun
@@ -20,6 +24,8 @@ from .page import Page, Panel, Section, render
 from .records import rows
 from .results import RoutingResults, analyse_routing
 from .sections_context import context_section
+from .sections_forms import forms_section
+from .sections_map import map_section
 from .sections_methods import methods_section
 from .sections_routing import (
     depth_section,
@@ -43,7 +49,8 @@ def write_report(stage: StageRun) -> Mapping[str, Any]:
     clock = time.monotonic()
     config, settings = stage.config, stage.config.report
     store = RoutingStore.open(config.paths.routing)
-    results = analyse_routing(store, settings, config.seed)
+    origins = document_origins(config.paths.dataset / f"documents-{store.facts.split}.parquet")
+    results = analyse_routing(store, settings, config.seed, origins)
     audit = read_audit(config.paths.corpus / "audit.json")
     curves = read_training_curves(config.paths.metrics)
     quality = model_quality(stage.inputs.get("train"))
@@ -85,9 +92,24 @@ def sections(
     if curves is not None:
         chapters.append(training_section(curves, quality, results))
     chapters += [load_section(results), topics_section(results), depth_section(results)]
-    chapters.append(context_section(results))
+    chapters += [context_section(results), map_section(results), forms_section(results)]
     chapters += [strata_section(results), vocabulary_section(results)]
     return chapters
+
+
+def document_origins(path: Path) -> dict[str, str] | None:
+    """Reads which documents are of one origin (documents-<split>.parquet); None without the file.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        frame = pq.read_table(path, columns=["id", "group"]).to_pandas()
+    except (pa.ArrowInvalid, KeyError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); rerun `moescope mask`") from error
+    return dict(zip(frame["id"].astype(str), frame["group"].astype(str), strict=True))
 
 
 def subtitle(results: RoutingResults, store: RoutingStore) -> str:

@@ -1,5 +1,6 @@
 """Every number of a report, from a routing store to frames."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from .documents import document_counts
 from .information import topic_information, topic_null
 from .load import expert_load, layer_balance, stratum_load
 from .permutations import document_orders, permuted_topics, restricted_orders
+from .results_structure import Resampling, StructureResults, analyse_structure
 from .sample import token_sample
 from .strata import masked_experts, router_entropy
 from .topics import topic_expert_cells
@@ -41,6 +43,7 @@ class RoutingResults:
         entropy: `strata.router_entropy`.
         tokens: `vocabulary.top_tokens`.
         vocabulary: `vocabulary.vocabulary_specialisation`.
+        structure: what experts, topics and forms have to do with each other.
     """
 
     topics: tuple[str, ...]
@@ -59,10 +62,20 @@ class RoutingResults:
     entropy: pd.DataFrame
     tokens: pd.DataFrame
     vocabulary: pd.DataFrame
+    structure: StructureResults
 
 
-def analyse_routing(store: RoutingStore, settings: Report, seed: int) -> RoutingResults:
+def analyse_routing(
+    store: RoutingStore, settings: Report, seed: int, origins: Mapping[str, str] | None = None
+) -> RoutingResults:
     """Computes every quantity of the report; the same store, settings and seed give the same.
+
+    Args:
+        store: the routing store.
+        settings: `report` of the config.
+        seed: of permutations, bootstrap and nulls.
+        origins: document id → group of documents that must not straddle the folds of the probe;
+            None = each document by itself.
 
     Raises:
         UserError: the store holds nothing to analyse.
@@ -73,6 +86,7 @@ def analyse_routing(store: RoutingStore, settings: Report, seed: int) -> Routing
     weights = poisson_weights(data.ids, settings.bootstrap, seed)
     null = topic_null(data, permuted_topics(orders, data.topic_ids))
     sample = token_sample(store, data)
+    information = topic_information(data, null, weights)
     types = type_counts(store)
     tables, strata = store.tables, store.facts.strata
     return RoutingResults(
@@ -87,7 +101,7 @@ def analyse_routing(store: RoutingStore, settings: Report, seed: int) -> Routing
         strata=stratum_load(
             tables["topic_stratum"], tables["topic_stratum_tokens"], strata, data.layers
         ),
-        information=topic_information(data, null, weights),
+        information=information,
         beyond=beyond_vocabulary(sample, restricted_orders(orders, sample.rows)),
         cells=topic_expert_cells(data, weights, null.largest_cell),
         masked=masked_experts(data, weights),
@@ -100,6 +114,14 @@ def analyse_routing(store: RoutingStore, settings: Report, seed: int) -> Routing
         ),
         tokens=top_tokens(types, tables["type_expert"].sum(axis=0), settings.top_tokens),
         vocabulary=vocabulary_specialisation(types, generator),
+        structure=analyse_structure(
+            store,
+            data,
+            sample,
+            information,
+            Resampling(orders, weights, settings.probe_permutations, generator),
+            origins=origins,
+        ),
     )
 
 

@@ -17,7 +17,7 @@ class Sentence:
 
     Attributes:
         subject: what it is about ("topic", "beyond vocabulary", "experts", "masked", "load",
-            "vocabulary", "model", "corpus").
+            "form", "vocabulary", "model", "corpus").
         tone: a finding, no evidence, a plain fact, or a warning.
         claim: the answer in one sentence.
         evidence: numbers with n, unit and baseline.

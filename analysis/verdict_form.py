@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from .records import largest, rows
 from .results import RoutingResults
 from .sentence import Sentence, Tone, by_layer, capital, layer_names
-from .text import expert_name, interval_text, number, percent
+from .text import expert_name, interval_text, listing, number, percent
 
 EVEN, CONCENTRATED = 0.5, 2.0  # MaxVio below: even load; above: concentrated
 MASK_EXPERT = 1.0  # log2 ratio from which an expert is a [MASK] expert: twice its usual share …
@@ -86,6 +86,35 @@ def load_sentences(results: RoutingResults) -> Iterator[Sentence]:
             f"documents; at most {percent(dead[0].use_bound)} of documents like these use such an "
             f"expert (upper 95% bound); baseline: an even share of {percent(dead[0].chance)}.",
         )
+
+
+def form_sentences(results: RoutingResults) -> Iterator[Sentence]:
+    """Topic, token class and token identity, side by side, in the layer that is most topical."""
+    frame = results.structure.forms.dropna(subset=["share"])
+    topics = frame[frame.by == "topic"]
+    others = [by for by in ("token class", "token") if (frame.by == by).any()]
+    if topics.empty or not others or len(results.topics) < 2:
+        return
+    top = largest(topics, "share")
+    own = frame[frame.layer == top.layer].set_index("by").share
+    parts = listing([f"the {by} {percent(max(own[by], 0.0))}" for by in others])
+    layers = by_layer(
+        [
+            f"layer {layer}: " + ", ".join(f"{row.by} {percent(row.share)}" for row in rows(part))
+            for layer, part in frame.groupby("layer", sort=False)
+        ]
+    )
+    first = rows(frame[frame.by == others[-1]])[0]
+    yield Sentence(
+        "form",
+        "fact",
+        f"In layer {top.layer}, the most topical, the topic explains "
+        f"{percent(max(top.share, 0.0))} of the routing's entropy, {parts}.",
+        f"{capital(layers)}. n = {first.tokens:,} untouched tokens of {first.values:,} types seen "
+        "at least 10 times; unit: I(x; e) / H(e); baseline: shuffled topics of documents, and "
+        "tokens routed by the layer's load, subtracted. A token holds its class, and much of its "
+        "topic: the shares do not add up.",
+    )
 
 
 def vocabulary_sentences(results: RoutingResults) -> Iterator[Sentence]:

@@ -26,6 +26,7 @@ def write_run(
             "name=planted",
             f"paths.runs={runs}",
             "report.permutations=99",
+            "report.probe_permutations=19",
             "report.bootstrap=50",
             *overrides,
         ]

@@ -14,9 +14,13 @@ from inference.store import RoutingStore
 
 from .stores import Planted, write_store
 
+QUICK = ("report.permutations=99", "report.probe_permutations=19")
+
 
 def results_of(plan: Planted, folder: Path) -> RoutingResults:
-    settings = compose_config(["report.permutations=99", "report.bootstrap=60"]).report
+    settings = compose_config(
+        ["report.permutations=99", "report.probe_permutations=19", "report.bootstrap=60"]
+    ).report
     store = RoutingStore.open(write_store(folder, plan, np.random.default_rng(3)))
     return analyse_routing(store, settings, seed=0)
 
@@ -74,7 +78,9 @@ def test_a_collapsed_router_is_a_caution_with_its_dead_experts(tmp_path: Path) -
     counts = store.expert_counts.copy()
     counts[:, 0, 1:] = 0
     store = replace(store, expert_counts=counts)
-    settings = compose_config(["report.permutations=99", "report.bootstrap=20"]).report
+    settings = compose_config(
+        ["report.permutations=99", "report.probe_permutations=19", "report.bootstrap=20"]
+    ).report
     collapsed = analyse_routing(store, settings, 0)
     sentences = [s for s in write_verdict(collapsed, None, []) if s.subject == "load"]
     assert sentences[0].tone == sentences[1].tone == "warning"
@@ -116,7 +122,9 @@ def test_model_and_audit_sentences(tmp_path: Path) -> None:
 
 
 def test_context_sentence_says_how_much_is_vocabulary(tmp_path: Path) -> None:
-    strong = verdict_of(Planted(effect=1.5), tmp_path / "a")["beyond vocabulary"]
+    verdict = verdict_of(Planted(effect=1.5), tmp_path / "a")
+    assert "In layer 2, the most topical, the topic explains" in verdict["form"].claim
+    strong = verdict["beyond vocabulary"]
     assert strong.tone == "finding"
     assert strong.claim.startswith("Beyond vocabulary: layer 2 sends the same tokens")
     assert "of the topic information of layer 2" in strong.claim

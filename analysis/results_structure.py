@@ -1,0 +1,128 @@
+"""What topics, forms and experts have to do with each other, from a routing store to frames."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from inference.store import RoutingStore
+
+from .documents import DocumentCounts, topic_sums
+from .forms import Form, class_cells, form_information
+from .load import entropy_bits
+from .permutations import permuted_topics, restricted_orders
+from .probe import probe_input, signature_probe
+from .sample import TokenSample
+from .topic_map import document_points, topic_map
+
+NOT_TEXT = ("mask", "special")  # classes of other strata than untouched text
+
+
+@dataclass(frozen=True)
+class StructureResults:
+    """Each frame's columns are told where it is made.
+
+    Attributes:
+        topic_map: `topic_map.topic_map`.
+        points: `topic_map.document_points`.
+        probe: `probe.signature_probe`.
+        forms: `forms.form_information` of token identity and class, and topic beside them.
+        classes: `forms.class_cells`.
+    """
+
+    topic_map: pd.DataFrame
+    points: pd.DataFrame
+    probe: pd.DataFrame
+    forms: pd.DataFrame
+    classes: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """The one set of draws that serves every test of a report.
+
+    Attributes:
+        orders: (P, D) `permutations.document_orders`.
+        weights: (B, D) `bootstrap.poisson_weights`.
+        probe_permutations: how many of the orders the probe takes.
+        generator: for what is drawn besides.
+    """
+
+    orders: np.ndarray
+    weights: np.ndarray
+    probe_permutations: int
+    generator: np.random.Generator
+
+
+def analyse_structure(
+    store: RoutingStore,
+    data: DocumentCounts,
+    sample: TokenSample,
+    information: pd.DataFrame,
+    resampling: Resampling,
+    *,
+    origins: Mapping[str, str] | None,
+) -> StructureResults:
+    """Computes the frames; arguments as in `results.analyse_routing`."""
+    generator = resampling.generator
+    classes = token_classes(store)
+    forms = {"token class": classes, **token_forms(store)}
+    by_form = form_information(forms, data.layers, generator)
+    return StructureResults(
+        topic_map=topic_map(data, generator),
+        points=document_points(data, generator),
+        probe=_probe(data, sample, resampling, origins),
+        forms=pd.concat([topic_form(data, information), by_form], ignore_index=True),
+        classes=class_cells(classes, data.layers),
+    )
+
+
+def token_forms(store: RoutingStore) -> dict[str, Form]:
+    """Token identity: of untouched tokens, and of the true tokens under [MASK]."""
+    names, tables = store.facts.type_strings[:-1], store.tables
+    return {
+        "token": Form(names, tables["type_tokens"][:-1], tables["type_expert"][:-1]),
+        "masked target": Form(names, tables["target_tokens"][:-1], tables["target_expert"][:-1]),
+    }
+
+
+def token_classes(store: RoutingStore) -> Form:
+    """Token classes of untouched text."""
+    rows = [row for row, name in enumerate(store.facts.token_classes) if name not in NOT_TEXT]
+    names = [store.facts.token_classes[row].replace("_", " ") for row in rows]
+    return Form(names, store.tables["class_tokens"][rows], store.tables["class_expert"][rows])
+
+
+def topic_form(data: DocumentCounts, information: pd.DataFrame) -> pd.DataFrame:
+    """Puts topic information on the scale of `forms.form_information`."""
+    sums = topic_sums(data.counts, data.topic_ids, len(data.topics)).astype(float)
+    shares = sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1)
+    load_bits = entropy_bits(shares.mean(axis=0))  # (L), topics weighted equally
+    return pd.DataFrame(
+        {
+            "by": "topic",
+            "layer": information.layer,
+            "plug_in_bits": information.plug_in_bits,
+            "null_bits": information.null_bits,
+            "bits": information.bits,
+            "load_bits": load_bits,
+            "share": information.bits / np.where(load_bits > 0, load_bits, np.nan),
+            "values": len(data.topics),
+            "tokens": information.tokens,
+        }
+    )
+
+
+def _probe(
+    data: DocumentCounts,
+    sample: TokenSample,
+    resampling: Resampling,
+    origins: Mapping[str, str] | None,
+) -> pd.DataFrame:
+    groups = [origins.get(name, name) for name in data.ids] if origins else None
+    probe, rows = probe_input(data, sample, groups, resampling.generator)
+    orders = restricted_orders(resampling.orders[: resampling.probe_permutations], rows)
+    number = len({groups[row] for row in rows}) if groups else len(rows)
+    permuted = permuted_topics(orders, probe.topic_ids)
+    return signature_probe(probe, permuted, resampling.weights[:, rows], number)

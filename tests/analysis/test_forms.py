@@ -1,0 +1,47 @@
+"""E7: information of tokens and classes on the expert, above what chance gives."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import mutual_info_score
+
+from analysis.forms import Form, class_cells, form_information, mutual_information_bits
+
+
+def test_information_equals_sklearn() -> None:
+    counts = np.random.default_rng(0).integers(0, 30, (7, 5))
+    nats = mutual_info_score(None, None, contingency=counts)
+    assert mutual_information_bits(counts) == pytest.approx(nats / np.log(2))
+
+
+def test_chance_gives_nothing_and_identity_everything() -> None:
+    generator = np.random.default_rng(1)
+    sizes = generator.integers(10, 60, 300)
+    load = np.array([0.4, 0.3, 0.2, 0.1])
+    random = generator.multinomial(sizes, load)
+    exact = np.zeros((300, 4), dtype=np.int64)
+    exact[np.arange(300), np.arange(300) % 4] = sizes
+    counts = np.stack([random, exact], axis=1)  # (V, L, E)
+    frame = form_information(
+        {"token": Form([str(x) for x in sizes], sizes, counts)}, (0, 5), generator
+    )
+    quiet, loud = frame.to_dict("records")
+    assert quiet["plug_in_bits"] > 0.03 > 0.01 > abs(quiet["share"])
+    assert loud["plug_in_bits"] == pytest.approx(loud["load_bits"])
+    assert (loud["layer"], loud["by"], loud["values"]) == (5, "token", 300)
+
+
+def test_rare_values_are_left_out() -> None:
+    form = Form(["rare", "often"], np.array([9, 10]), np.ones((2, 1, 2), dtype=np.int64))
+    assert form.frequent().names == ["often"]
+    nothing = Form(["rare"], np.array([9]), np.ones((1, 1, 2), dtype=np.int64))
+    assert form_information({"token": nothing}, (0,), np.random.default_rng(0)).empty
+
+
+def test_class_cells_name_the_class_that_leans() -> None:
+    counts = np.array([[[90, 10]], [[100, 100]], [[300, 400]]])
+    cells = class_cells(Form(["digits", "other", "words"], counts[:, 0].sum(axis=1), counts), (3,))
+    best = cells.loc[cells.log2_ratio.idxmax()]
+    assert (best["class"], best["layer"], best["expert"]) == ("digits", 3, 0)
+    assert best.low > 0
+    assert best.share == 0.9
+    assert best.base_share == pytest.approx(0.49)
