@@ -89,7 +89,8 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
             return
         if following := stages[-1].next_stage:
             overrides = " ".join(shlex.quote(a) for a in arguments if not a.startswith("-"))
-            console.print(f"next: moescope {following} {overrides}".rstrip(), markup=False)
+            line = f"next: moescope {following} {overrides}".rstrip()
+            console.print(line, markup=False, soft_wrap=True)
 
     sys.argv = [program, *arguments]
     job()
@@ -129,3 +130,5 @@ def _quiet(debug: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING, format="%(name)s: %(message)s"
     )
+    if not debug:  # its retries end in our one line
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
