@@ -27,6 +27,7 @@ from .sections_context import context_section
 from .sections_forms import forms_section
 from .sections_map import map_section
 from .sections_methods import methods_section
+from .sections_paths import paths_section
 from .sections_routing import (
     depth_section,
     load_section,
@@ -93,6 +94,7 @@ def sections(
         chapters.append(training_section(curves, quality, results))
     chapters += [load_section(results), topics_section(results), depth_section(results)]
     chapters += [context_section(results), map_section(results), forms_section(results)]
+    chapters.append(paths_section(results))
     chapters += [strata_section(results), vocabulary_section(results)]
     return chapters
 

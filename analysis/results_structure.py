@@ -8,12 +8,14 @@ import pandas as pd
 
 from inference.store import RoutingStore
 
+from .coactivation import coactivation_pairs, layer_flow
 from .documents import DocumentCounts, topic_sums
 from .forms import Form, class_cells, form_information
 from .load import entropy_bits
+from .locality import confidence, locality
 from .permutations import permuted_topics, restricted_orders
 from .probe import probe_input, signature_probe
-from .sample import TokenSample
+from .sample import UNTOUCHED, TokenSample
 from .topic_map import document_points, topic_map
 
 NOT_TEXT = ("mask", "special")  # classes of other strata than untouched text
@@ -29,6 +31,11 @@ class StructureResults:
         probe: `probe.signature_probe`.
         forms: `forms.form_information` of token identity and class, and topic beside them.
         classes: `forms.class_cells`.
+        pairs: `coactivation.coactivation_pairs`.
+        flows: `coactivation.layer_flow`, its first frame.
+        flow_information: its second.
+        locality: `locality.locality`.
+        confidence: `locality.confidence`.
     """
 
     topic_map: pd.DataFrame
@@ -36,6 +43,11 @@ class StructureResults:
     probe: pd.DataFrame
     forms: pd.DataFrame
     classes: pd.DataFrame
+    pairs: pd.DataFrame
+    flows: pd.DataFrame
+    flow_information: pd.DataFrame
+    locality: pd.DataFrame
+    confidence: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -69,12 +81,20 @@ def analyse_structure(
     classes = token_classes(store)
     forms = {"token class": classes, **token_forms(store)}
     by_form = form_information(forms, data.layers, generator)
+    flows, flow_information = layer_flow(store.tables["transition"], data.layers, generator)
     return StructureResults(
         topic_map=topic_map(data, generator),
         points=document_points(data, generator),
         probe=_probe(data, sample, resampling, origins),
         forms=pd.concat([topic_form(data, information), by_form], ignore_index=True),
         classes=class_cells(classes, data.layers),
+        pairs=coactivation_pairs(
+            store.tables["coactivation"], int(data.tokens.sum()), data.layers, data.top_k
+        ),
+        flows=flows,
+        flow_information=flow_information,
+        locality=locality(sample, generator),
+        confidence=_confidence(store, data),
     )
 
 
@@ -126,3 +146,10 @@ def _probe(
     number = len({groups[row] for row in rows}) if groups else len(rows)
     permuted = permuted_topics(orders, probe.topic_ids)
     return signature_probe(probe, permuted, resampling.weights[:, rows], number)
+
+
+def _confidence(store: RoutingStore, data: DocumentCounts) -> pd.DataFrame:
+    names = ("entropy", "mass", "margin")
+    sums = {name: store.tables[f"topic_stratum_{name}"][:, UNTOUCHED] for name in names}
+    tokens = store.tables["topic_stratum_tokens"][:, UNTOUCHED]
+    return confidence(sums, tokens, store.topics, data.layers)

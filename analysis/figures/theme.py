@@ -61,7 +61,7 @@ def whiskers(middle: Any, low: Any, high: Any) -> dict[str, Any]:
 
 
 def figure(
-    traces: Sequence[go.Bar | go.Scatter | go.Heatmap],
+    traces: Sequence[go.Bar | go.Scatter | go.Heatmap | go.Sankey],
     *,
     x_title: str,
     y_title: str,

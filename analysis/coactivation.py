@@ -1,0 +1,170 @@
+"""E8 and E9: which experts are chosen together, and which follow each other across layers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from .forms import mutual_information_bits
+
+FIT_STEPS, FIT_TOLERANCE = 200, 1e-9
+DRAWS = 5  # of the null of the flow
+
+
+def pair_baseline(load: np.ndarray, top_k: int) -> np.ndarray:
+    """Share of tokens that would choose experts i and j if only the load decided: (E, E).
+
+    The distribution over sets of k experts with these inclusion probabilities and the largest
+    entropy, P(S) ∝ Π_{i∈S} w_i (conditional Poisson sampling; Chen, Dempster and Liu 1994). Unlike
+    the product of loads it knows that a token has k choices and never the same expert twice.
+
+    Args:
+        load: (E) share of tokens that chose each expert; adds up to at most k.
+        top_k: k, from 2.
+    """
+    experts = len(load)
+    target = np.clip(load, 1e-9, 1 - 1e-9)
+    target = target * min(1.0, (top_k - 1e-6) / target.sum())
+    nobody, alone = np.zeros((experts, 0), dtype=int), np.arange(experts)[:, None]
+    weights = target / (1 - target)
+    for _ in range(FIT_STEPS):
+        weights = weights / np.exp(np.log(weights).mean())
+        whole = _symmetric_sums(weights, nobody[:1], top_k)[0, top_k]
+        without = _symmetric_sums(weights, alone, top_k)[:, top_k - 1]
+        included = weights * without / whole
+        if np.abs(included - target).max() < FIT_TOLERANCE:
+            break
+        weights = weights * target / included
+    pairs = np.stack(np.meshgrid(np.arange(experts), np.arange(experts), indexing="ij"), axis=-1)
+    rest = _symmetric_sums(weights, pairs.reshape(-1, 2), top_k)[:, top_k - 2]
+    whole = _symmetric_sums(weights, nobody[:1], top_k)[0, top_k]
+    shares: np.ndarray = np.outer(weights, weights) * rest.reshape(experts, experts) / whole
+    np.fill_diagonal(shares, target)
+    return shares
+
+
+def _symmetric_sums(weights: np.ndarray, left_out: np.ndarray, degree: int) -> np.ndarray:
+    """Elementary symmetric polynomials e_0 … e_k of the weights without some of them.
+
+    Args:
+        weights: (E).
+        left_out: (G, m) experts that each group leaves out.
+        degree: k.
+
+    Returns:
+        (G, k + 1).
+    """
+    sums = np.zeros((len(left_out), degree + 1))
+    sums[:, 0] = 1
+    for expert, weight in enumerate(weights):
+        own = np.where((left_out == expert).any(axis=1), 0.0, weight)
+        sums[:, 1:] += own[:, None] * sums[:, :-1]
+    return sums
+
+
+def coactivation_pairs(
+    table: np.ndarray, tokens: int, layers: Sequence[int], top_k: int
+) -> pd.DataFrame:
+    """How often two experts share a token, against what their loads alone give.
+
+    Args:
+        table: (L, E, E) tokens that chose both; diagonal: tokens that chose the expert.
+        tokens: untouched tokens.
+        layers: layer numbers.
+        top_k: k.
+
+    Returns:
+        One row per layer and pair of different experts, both ways: `share` of tokens that chose
+        both, `base_share` (`pair_baseline`), `lift` = N_ij·N / (N_i·N_j), `base_lift` (the same of
+        the baseline), `log2_ratio` of share over base share (half a token added to both), `tokens`.
+        Empty for k = 1.
+    """
+    columns = ["layer", "expert", "other", "share", "base_share", "lift", "base_lift", "log2_ratio"]
+    if top_k < 2 or not tokens:
+        return pd.DataFrame(columns=columns)
+    frames = []
+    for position, layer in enumerate(layers):
+        shares = table[position] / tokens
+        load = np.diagonal(shares)
+        base = pair_baseline(load, top_k)
+        first, second = np.nonzero(~np.eye(len(load), dtype=bool))
+        product = np.outer(load, load)
+        lift = np.divide(shares, product, out=np.full(shares.shape, np.nan), where=product > 0)
+        base_lift = np.divide(base, product, out=np.full(shares.shape, np.nan), where=product > 0)
+        ratio = np.log2((table[position] + 0.5) / (base * tokens + 0.5))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "layer": layer,
+                    "expert": first,
+                    "other": second,
+                    "share": shares[first, second],
+                    "base_share": base[first, second],
+                    "lift": lift[first, second],
+                    "base_lift": base_lift[first, second],
+                    "log2_ratio": ratio[first, second],
+                    "tokens": tokens,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def layer_flow(
+    table: np.ndarray, layers: Sequence[int], generator: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Where the tokens of an expert go in the next layer, by first choices.
+
+    Args:
+        table: (L − 1, E, E) tokens by first choice in one layer and in the next.
+        layers: layer numbers.
+        generator: draws the null: every token goes on by the next layer's load.
+
+    Returns:
+        (flows, information). Flows: one row per pair of layers and experts with `layer`,
+        `next_layer`, `expert`, `next_expert`, `share` of all tokens, `base_share` (product of the
+        two loads), `log2_ratio` (half a token added to both), `tokens`. Information: per pair of
+        layers `plug_in_bits`, `null_bits`, `bits` (corrected), `share` of the next layer's
+        entropy, `tokens`.
+    """
+    flows, information = [], []
+    for position, counts in enumerate(table):
+        total = int(counts.sum())
+        pair = {"layer": layers[position], "next_layer": layers[position + 1]}
+        base = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(total, 1)
+        first, second = np.indices(counts.shape).reshape(2, -1)
+        flows.append(
+            pd.DataFrame(
+                {
+                    **pair,
+                    "expert": first,
+                    "next_expert": second,
+                    "share": (counts / max(total, 1)).ravel(),
+                    "base_share": (base / max(total, 1)).ravel(),
+                    "log2_ratio": np.log2((counts + 0.5) / (base + 0.5)).ravel(),
+                    "tokens": total,
+                }
+            )
+        )
+        load = counts.sum(axis=0) / max(total, 1)
+        drawn = [
+            generator.multinomial(counts.sum(axis=1), load) for _ in range(DRAWS if total else 0)
+        ]
+        null = float(np.mean([mutual_information_bits(x) for x in drawn])) if drawn else 0.0
+        plug_in = mutual_information_bits(counts)
+        entropy = mutual_information_bits(np.diag(counts.sum(axis=0)))
+        information.append(
+            {
+                **pair,
+                "plug_in_bits": plug_in,
+                "null_bits": null,
+                "bits": plug_in - null,
+                "share": (plug_in - null) / entropy if entropy > 0 else np.nan,
+                "tokens": total,
+            }
+        )
+    names = ["layer", "next_layer", "expert", "next_expert", "share", "base_share", "log2_ratio"]
+    return (
+        pd.concat(flows, ignore_index=True) if flows else pd.DataFrame(columns=names),
+        pd.DataFrame(information),
+    )

@@ -1,0 +1,124 @@
+"""The chapter on experts among themselves: pairs, flow, neighbours, confidence."""
+
+from .figures.paths import confidence_figure, flow_figure, locality_figure, pair_figure
+from .page import ALL_LAYERS, Panel, Section
+from .records import rows
+from .results import RoutingResults
+from .text import percent
+
+SMALLEST_SCALE = 0.5  # log2
+FLOW_THRESHOLD = 0.5  # of the share that an even flow would have
+
+
+def paths_section(results: RoutingResults) -> Section:
+    """E8–E11: who works with whom, across layers and along the text, and how surely."""
+    panels = [
+        *_pair_panels(results),
+        *_flow_panels(results),
+        *_locality_panels(results),
+        *_confidence_panels(results),
+    ]
+    return Section(
+        "paths",
+        "Experts among themselves",
+        "Which experts share a token, which follow each other from layer to layer, whether "
+        "neighbouring tokens keep to one expert, and how sure the router is.",
+        panels,
+    )
+
+
+def _pair_panels(results: RoutingResults) -> list[Panel]:
+    frame = results.structure.pairs
+    if frame.empty:
+        return []
+    limit = max(SMALLEST_SCALE, float(frame.log2_ratio.abs().max()))
+    once = frame[frame.expert < frame.other]
+    return [
+        Panel(
+            "pairs",
+            "Experts chosen together",
+            "Red: two experts share tokens more often than their loads make them; blue: less.",
+            f"n = {frame.tokens.iloc[0]:,} untouched tokens, all pairs of the {results.top_k} "
+            "chosen. Unit: log2 of the share of tokens with both over the baseline. Baseline: "
+            "sets of experts drawn by load alone (largest entropy); lift, on hover, is "
+            "N_ij·N / (N_i·N_j), which is below 1 for such sets.",
+            {
+                str(layer): pair_figure(part, limit)
+                for layer, part in frame.groupby("layer", sort=False)
+            },
+            frame,
+            shown=once.sort_values("log2_ratio", key=abs, ascending=False),
+        )
+    ]
+
+
+def _flow_panels(results: RoutingResults) -> list[Panel]:
+    frame, information = results.structure.flows, results.structure.flow_information
+    if frame.empty:
+        return []
+    threshold = FLOW_THRESHOLD / results.num_experts**2
+    told = "; ".join(
+        f"layer {row.layer} tells {percent(row.share)} of layer {row.next_layer}"
+        for row in rows(information)
+    )
+    return [
+        Panel(
+            "flow",
+            "From layer to layer",
+            "A band is the tokens that go from one expert to another, by first choice. Expert "
+            "numbers of two layers have nothing to do with each other; only the width counts.",
+            f"n = {frame.tokens.iloc[0]:,} untouched tokens; bands from {percent(threshold)} of "
+            f"the tokens. Unit: share of tokens; information: {told} (share of the entropy of the "
+            "first choice). Baseline: every token goes on by the next layer's load, subtracted.",
+            {ALL_LAYERS: flow_figure(frame, threshold)},
+            frame,
+            shown=frame.sort_values("log2_ratio", ascending=False),
+        )
+    ]
+
+
+def _locality_panels(results: RoutingResults) -> list[Panel]:
+    frame = results.structure.locality
+    if frame.empty:
+        return []
+    first = rows(frame)[0]
+    return [
+        Panel(
+            "locality",
+            "Neighbouring tokens",
+            "A line above the dotted one means that neighbours keep to one expert; the dotted "
+            "above the dashed one, that documents as a whole do.",
+            f"n = {first.pairs:,} pairs of neighbouring untouched tokens of "
+            f"{first.documents:,} documents. Unit: share of pairs with the same first choice. "
+            "Baseline: the load alone, Σ p², and tokens shuffled within their document.",
+            {
+                str(layer): locality_figure(part)
+                for layer, part in frame.groupby("layer", sort=False)
+            },
+            frame,
+        )
+    ]
+
+
+def _confidence_panels(results: RoutingResults) -> list[Panel]:
+    frame = results.structure.confidence
+    if frame.empty:
+        return []
+    return [
+        Panel(
+            "confidence",
+            "Confidence of the router by topic",
+            "Longer bars are surer choices; a topic with shorter bars than the others is one that "
+            "the router does not know where to put.",
+            f"n = {int(frame.tokens.min()):,} to {int(frame.tokens.max()):,} untouched tokens per "
+            "topic. Unit: mean over tokens of the router's probability on the chosen experts, and "
+            "of the smallest chosen minus the largest other one. Baseline: the mean of all topics "
+            "(on hover).",
+            {
+                str(layer): confidence_figure(part, results.topics)
+                for layer, part in frame.groupby("layer", sort=False)
+            },
+            frame,
+            by_topic=True,
+        )
+    ]
