@@ -28,7 +28,7 @@ demo: setup  ## from nothing to a report on the embedded corpus
 	@echo "report: $$(pwd)/runs/demo/report/report.html"
 
 test: setup  ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: setup  ## lint, format, types, import direction
 	@$(BIN)/ruff check .

@@ -24,6 +24,7 @@ def test_the_commands_of_a_page_run(page: Path, command: Command, tmp_path: Path
     if not commands:
         pytest.skip(f"{page.name} shows no moescope command")
     for _, stage, *overrides in commands:
+        overrides = [part.replace("=runs/", f"={tmp_path}/") for part in overrides]
         asked = {override.partition("=")[0] for override in overrides}
         small = [o for o in debug_overrides(tmp_path) if o.partition("=")[0] not in asked]
         done = command(stage, *overrides, *small)
