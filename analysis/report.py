@@ -25,6 +25,7 @@ from .records import rows
 from .results import RoutingResults, analyse_routing
 from .sections_context import context_section
 from .sections_forms import forms_section
+from .sections_knockout import knockout_section
 from .sections_map import map_section
 from .sections_methods import methods_section
 from .sections_paths import paths_section
@@ -94,7 +95,7 @@ def sections(
         chapters.append(training_section(curves, quality, results))
     chapters += [load_section(results), topics_section(results), depth_section(results)]
     chapters += [context_section(results), map_section(results), forms_section(results)]
-    chapters.append(paths_section(results))
+    chapters += [knockout_section(results), paths_section(results)]
     chapters += [strata_section(results), vocabulary_section(results)]
     return chapters
 

@@ -11,6 +11,7 @@ from inference.store import RoutingStore
 from .coactivation import coactivation_pairs, layer_flow
 from .documents import DocumentCounts, topic_sums
 from .forms import Form, class_cells, form_information
+from .knockout import CHOSEN, CONTROL, knockout_effects, knockout_losses
 from .load import entropy_bits
 from .locality import confidence, locality
 from .permutations import permuted_topics, restricted_orders
@@ -36,6 +37,7 @@ class StructureResults:
         flow_information: its second.
         locality: `locality.locality`.
         confidence: `locality.confidence`.
+        knockout: `knockout.knockout_effects`; empty where none were recorded.
     """
 
     topic_map: pd.DataFrame
@@ -48,6 +50,7 @@ class StructureResults:
     flow_information: pd.DataFrame
     locality: pd.DataFrame
     confidence: pd.DataFrame
+    knockout: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def analyse_structure(
         flow_information=flow_information,
         locality=locality(sample, generator),
         confidence=_confidence(store, data),
+        knockout=_knockout(store, data, resampling),
     )
 
 
@@ -153,3 +157,20 @@ def _confidence(store: RoutingStore, data: DocumentCounts) -> pd.DataFrame:
     sums = {name: store.tables[f"topic_stratum_{name}"][:, UNTOUCHED] for name in names}
     tokens = store.tables["topic_stratum_tokens"][:, UNTOUCHED]
     return confidence(sums, tokens, store.topics, data.layers)
+
+
+def _knockout(store: RoutingStore, data: DocumentCounts, resampling: Resampling) -> pd.DataFrame:
+    frame = store.knockout
+    chosen = frame[frame["kind"] == CHOSEN].drop_duplicates(["layer", "expert", "chosen_for"])
+    names = [store.topics[topic] for topic in chosen["chosen_for"]]
+    chosen = chosen.assign(topic=names)[[name in data.topics for name in names]]
+    if chosen.empty or len(data.topics) < 2:
+        return pd.DataFrame(columns=["layer", "expert", "topic", "effect"])
+    losses, rows = knockout_losses(frame, store.documents, data)
+    pairs = chosen[["layer", "expert"]].assign(
+        topic_id=[data.topics.index(x) for x in chosen.topic]
+    )
+    kept = frame[frame["kind"] == CONTROL].drop_duplicates(["layer", "expert"])
+    controls = [(int(layer), int(expert)) for layer, expert in kept[["layer", "expert"]].values]
+    weights, permutations = resampling.weights[:, rows], len(resampling.orders)
+    return knockout_effects(losses, pairs, controls, weights, permutations, resampling.generator)

@@ -16,8 +16,8 @@ class Sentence:
     """One statement of the verdict.
 
     Attributes:
-        subject: what it is about ("topic", "beyond vocabulary", "experts", "masked", "load",
-            "form", "vocabulary", "model", "corpus").
+        subject: what it is about ("topic", "beyond vocabulary", "experts", "knock-out",
+            "masked", "load", "form", "vocabulary", "model", "corpus").
         tone: a finding, no evidence, a plain fact, or a warning.
         claim: the answer in one sentence.
         evidence: numbers with n, unit and baseline.

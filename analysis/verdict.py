@@ -9,6 +9,7 @@ from .sentence import Sentence, capital
 from .text import number, visible
 from .verdict_context import context_sentences
 from .verdict_form import form_sentences, load_sentences, masked_sentences, vocabulary_sentences
+from .verdict_knockout import knockout_sentences
 from .verdict_topics import cell_sentences, topic_sentences
 
 LEARNED_LITTLE = 0.3  # nats below the unigram entropy
@@ -38,6 +39,7 @@ def write_verdict(
         *topic_sentences(results),
         *context_sentences(results),
         *cell_sentences(results),
+        *knockout_sentences(results),
         *form_sentences(results),
         *vocabulary_sentences(results),
         *masked_sentences(results),

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.results import RoutingResults, analyse_routing
@@ -131,3 +132,37 @@ def test_context_sentence_says_how_much_is_vocabulary(tmp_path: Path) -> None:
     assert verdict_of(Planted(), tmp_path / "b")["beyond vocabulary"].tone == "none"
     few = verdict_of(Planted(documents_per_topic=9), tmp_path / "c")["beyond vocabulary"]
     assert "only 9 documents are kept token by token" in few.claim
+
+
+@pytest.mark.parametrize(("own", "tone"), [(0.4, "finding"), (0.0, "none")])
+def test_knock_out_sentence_follows_the_specificity(own: float, tone: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    store = RoutingStore.open(write_store(tmp_path, Planted(documents_per_topic=15), generator))
+    kinds = ["chosen"] * 4 + ["control"] * 4
+    frame = pd.DataFrame(
+        [
+            {
+                "layer": 2,
+                "expert": expert,
+                "kind": kind,
+                "chosen_for": expert if kind == "chosen" else -1,
+                "load": 0.1,
+                "document": document,
+                "loss_change": generator.normal(0, 0.1) + own * (expert == 0 and topic == 0),
+                "num_labels": 10,
+            }
+            for expert, kind in enumerate(kinds)
+            for document, topic in zip(
+                store.documents["document"], store.documents["topic_id"], strict=True
+            )
+        ]
+    )
+    settings = compose_config([*QUICK, "report.bootstrap=60"]).report
+    results = analyse_routing(replace(store, knockout=frame), settings, 0)
+    assert results.structure.knockout.controls.tolist() == [4] * 4
+    said = {s.subject: s for s in write_verdict(results, None, [])}["knock-out"]
+    assert said.tone == tone
+    if own:
+        assert said.claim.startswith("Taking away L2·E0 harms “arrays” more than other topics")
+    else:
+        assert said.claim.startswith("No evidence that")

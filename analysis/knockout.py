@@ -1,0 +1,200 @@
+"""E13, knock-out: what losing a topic's expert costs that topic, the others, and by chance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .bootstrap import interval
+from .documents import DocumentCounts
+from .permutations import (
+    MIN_DOCUMENTS_FOR_P,
+    document_orders,
+    family_wise_p,
+    permuted_sums,
+    permuted_topics,
+)
+
+CHOSEN, CONTROL = "chosen", "control"
+
+
+@dataclass(frozen=True)
+class KnockoutLosses:
+    """Change of loss when an expert is taken away, nats per label, positive = worse.
+
+    Attributes:
+        experts: (layer, expert) of each knock-out (K).
+        changes: (K, D) by document, paired with the loss of the whole model.
+        topic_ids: (D) topic of each measured document.
+        topics: names (T).
+    """
+
+    experts: list[tuple[int, int]]
+    changes: np.ndarray
+    topic_ids: np.ndarray
+    topics: tuple[str, ...]
+
+
+def knockout_losses(
+    knockout: pd.DataFrame, documents: pd.DataFrame, data: DocumentCounts
+) -> tuple[KnockoutLosses, np.ndarray]:
+    """Puts knockout.parquet into a matrix; returns it and the rows of `data` measured (D)."""
+    row_of = {name: row for row, name in enumerate(data.ids)}
+    names = documents.set_index("document")["id"].astype(str)
+    frame = knockout.drop_duplicates(["layer", "expert", "document"])
+    rows = [row_of.get(names[number], -1) for number in frame["document"]]
+    table = (
+        frame.assign(row=rows)
+        .query("row >= 0")
+        .pivot_table(index=["layer", "expert"], columns="row", values="loss_change")
+    )
+    table = table.dropna(axis=1)
+    measured = table.columns.to_numpy(dtype=np.int64)
+    experts = [(int(layer), int(expert)) for layer, expert in table.index]
+    changes, topics = table.to_numpy(dtype=float), data.topic_ids[measured]
+    return KnockoutLosses(experts, changes, topics, data.topics), measured
+
+
+def sign_flip_statistics(changes: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """One-sample t of each knock-out with the documents' signs flipped.
+
+    Args:
+        changes: (K, D) of the documents of one topic.
+        signs: (P, D) of ±1.
+
+    Returns:
+        (P, K); 0 where all changes are 0.
+    """
+    number = changes.shape[1]
+    means = signs @ changes.T / number
+    variance = np.maximum((changes**2).mean(axis=1) - means**2, 0) / max(number - 1, 1)
+    return np.divide(means, np.sqrt(variance), out=np.zeros_like(means), where=variance > 0)
+
+
+def specificity_statistics(losses: KnockoutLosses, permuted: np.ndarray) -> np.ndarray:
+    """Own topic's mean change minus the mean of the other topics', in standard errors.
+
+    Args:
+        losses: of the knock-outs.
+        permuted: (P, D) topic of each document.
+
+    Returns:
+        (P, T, K): knock-out k with topic t as its own.
+    """
+    topics = len(losses.topics)
+    values = np.concatenate([losses.changes, losses.changes**2]).T
+    sums = np.concatenate(list(permuted_sums(values, permuted, topics)))  # (P, T, 2K)
+    count = np.bincount(losses.topic_ids, minlength=topics)[:, None]
+    first, second = np.split(sums / np.maximum(count, 1), 2, axis=-1)
+    error = np.maximum(second - first**2, 0) / np.maximum(count - 1, 1)  # squared, of each mean
+    others = max(topics - 1, 1)
+    difference = first - (first.sum(axis=1, keepdims=True) - first) / others
+    spread = error + (error.sum(axis=1, keepdims=True) - error) / others**2
+    return np.divide(difference, np.sqrt(spread), out=np.zeros_like(first), where=spread > 0)
+
+
+def knockout_effects(
+    losses: KnockoutLosses,
+    chosen: pd.DataFrame,
+    controls: list[tuple[int, int]],
+    weights: np.ndarray,
+    permutations: int,
+    generator: np.random.Generator,
+) -> pd.DataFrame:
+    """What each topic loses with the expert that was chosen for it.
+
+    Args:
+        losses: of chosen experts and controls.
+        chosen: `layer, expert, topic_id` of each pair.
+        controls: load-matched experts of no topic.
+        weights: (B, D) bootstrap weights of the measured documents.
+        permutations: sign flips and permutations behind the p-values.
+        generator: draws them.
+
+    Returns:
+        One row per pair: `layer`, `expert`, `topic`, `effect` (mean over the topic's documents,
+        nats per label) with 95% `low`, `high`, `p_value` (sign flips of documents, family-wise
+        over the pairs), `other_effect` (mean of the other topics), `specificity` = effect −
+        other_effect with `specificity_low`, `_high` and `specificity_p_value` (documents permuted
+        over topics, family-wise), `control_effect` (mean of the controls on the same topic) with
+        their central 95% `control_low`, `control_high`, `controls`, `documents` (of the topic).
+        Tests are one-sided: the loss rises. No p below 10 measured documents in a topic.
+    """
+    place = {pair: row for row, pair in enumerate(losses.experts)}
+    topics, size = len(losses.topics), losses.changes.shape[1]
+    pairs = [place[int(layer), int(expert)] for layer, expert in chosen[["layer", "expert"]].values]
+    own_topics = chosen["topic_id"].to_numpy(np.int64)
+    signs = generator.choice(np.array([-1.0, 1.0]), (permutations, size))
+    signs = np.concatenate([np.ones((1, size)), signs])  # the first is the observation
+    permuted = permuted_topics(document_orders(generator, size, permutations), losses.topic_ids)
+    permuted = np.concatenate([losses.topic_ids[None], permuted])
+    flipped = np.zeros((permutations + 1, len(pairs)))
+    for column, (row, topic) in enumerate(zip(pairs, own_topics, strict=True)):
+        own = losses.topic_ids == topic
+        flipped[:, column] = sign_flip_statistics(losses.changes[[row]][:, own], signs[:, own])[
+            :, 0
+        ]
+    special = specificity_statistics(losses, permuted)[:, own_topics, pairs]
+    frame = _effects(losses, pairs, own_topics, [place[x] for x in controls if x in place], weights)
+    testable = np.bincount(losses.topic_ids, minlength=topics).min() >= MIN_DOCUMENTS_FOR_P
+    for name, table in (("p_value", flipped), ("specificity_p_value", special)):
+        frame[name] = family_wise_p(table[0], table[1:]) if testable and len(pairs) else np.nan
+    return frame
+
+
+def _effects(
+    losses: KnockoutLosses,
+    pairs: list[int],
+    own_topics: np.ndarray,
+    controls: list[int],
+    weights: np.ndarray,
+) -> pd.DataFrame:
+    """The columns of `knockout_effects` that are no p-values; pairs and controls are rows."""
+    topics = len(losses.topics)
+    means = np.stack([_mean(losses.changes[:, losses.topic_ids == t]) for t in range(topics)])
+    draws = _bootstrap_means(losses, weights)  # (B, T, K)
+    records = []
+    for row, topic in zip(pairs, own_topics.tolist(), strict=True):
+        layer, expert = losses.experts[row]
+        others = (means[:, row].sum() - means[topic, row]) / max(topics - 1, 1)
+        drawn = draws[:, topic, row]
+        drawn_others = (draws[:, :, row].sum(axis=1) - drawn) / max(topics - 1, 1)
+        low, high = interval(drawn)
+        specific_low, specific_high = interval(drawn - drawn_others)
+        control = means[topic, controls]
+        edges = np.quantile(control, [0.025, 0.975]) if controls else (np.nan, np.nan)
+        records.append(
+            {
+                "layer": layer,
+                "expert": expert,
+                "topic": losses.topics[topic],
+                "effect": means[topic, row],
+                "low": float(low),
+                "high": float(high),
+                "other_effect": others,
+                "specificity": means[topic, row] - others,
+                "specificity_low": float(specific_low),
+                "specificity_high": float(specific_high),
+                "control_effect": control.mean() if controls else np.nan,
+                "control_low": edges[0],
+                "control_high": edges[1],
+                "controls": len(controls),
+                "documents": int((losses.topic_ids == topic).sum()),
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(axis=1) if values.shape[1] else np.full(len(values), np.nan)
+
+
+def _bootstrap_means(losses: KnockoutLosses, weights: np.ndarray) -> np.ndarray:
+    """Mean change by topic in each draw: (B, T, K)."""
+    means = np.zeros((len(weights), len(losses.topics), len(losses.experts)))
+    for topic in range(len(losses.topics)):
+        own = losses.topic_ids == topic
+        part = weights[:, own].astype(float)
+        means[:, topic] = part @ losses.changes[:, own].T
+        means[:, topic] /= np.maximum(part.sum(axis=1, keepdims=True), 1)
+    return means

@@ -1,0 +1,51 @@
+"""The chapter on knock-outs: association and effect side by side."""
+
+from .figures.knockout import association_figure, knockout_figure
+from .page import ALL_LAYERS, Panel, Section
+from .records import rows
+from .results import RoutingResults
+
+
+def knockout_section(results: RoutingResults) -> Section:
+    """E13: what losing a topic's expert costs."""
+    frame = results.structure.knockout
+    panels = []
+    if not frame.empty:
+        first = rows(frame)[0]
+        ratios = results.cells[["layer", "expert", "topic", "log2_ratio"]]
+        beside = frame.merge(ratios, on=["layer", "expert", "topic"], how="left")
+        size = (
+            f"n = {int(frame.documents.min()):,} documents per topic, {first.controls} "
+            "load-matched control experts."
+        )
+        panels = [
+            Panel(
+                "knockout",
+                "Loss without the expert",
+                "A point to the right of the grey bar is an expert whose topic loses more than by "
+                "any expert of that load; a diamond as far right means that all topics lose.",
+                f"{size} Unit: change of loss, nats per masked token, mean over documents. "
+                "Baseline: 0, the controls, and the other topics; p one-sided by sign flips of "
+                "documents, family-wise.",
+                {ALL_LAYERS: knockout_figure(frame, results.permutations)},
+                frame,
+            ),
+            Panel(
+                "knockout-association",
+                "Association against effect",
+                "Experts on the right are chosen more for their topic; only those above the line "
+                "matter more to it. Association is no evidence of effect.",
+                f"{size} Unit: log2 of the topic's share over the mean of topics; own topic's "
+                "change of loss minus that of the others, nats per masked token. Baseline: 0.",
+                {ALL_LAYERS: association_figure(beside)},
+                beside,
+            ),
+        ]
+    return Section(
+        "knockout",
+        "Knock-out",
+        "What the model loses when one expert is taken away: the strongest expert of each topic, "
+        "and experts of the same load for comparison.",
+        panels,
+        notes=[] if panels else [("No knock-outs", "This store holds none (route.knockout).")],
+    )

@@ -1,0 +1,70 @@
+"""The verdict on knock-outs: whether a topic needs the expert it prefers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from .permutations import MIN_DOCUMENTS_FOR_P
+from .records import largest, rows
+from .results import RoutingResults
+from .sentence import Sentence
+from .text import expert_name, interval_text, listing, number, p_text, visible
+
+LISTED = 4
+
+
+def knockout_sentences(results: RoutingResults) -> Iterator[Sentence]:
+    """What taking away the strongest experts does."""
+    frame = results.structure.knockout
+    if frame.empty:
+        return
+    if frame.specificity_p_value.isna().any():
+        yield Sentence(
+            "knock-out",
+            "warning",
+            "No test of knock-outs: the loss of a topic was measured on only "
+            f"{int(frame.documents.min())} documents, and {MIN_DOCUMENTS_FOR_P} are needed.",
+            "Raise route.knockout_documents.",
+        )
+        return
+    specific = frame[frame.specificity_p_value <= results.alpha]
+    felt = frame[frame.p_value <= results.alpha]
+    top = largest(frame if specific.empty else specific, "specificity")
+    listed = frame.sort_values("specificity", ascending=False).head(LISTED)
+    yield Sentence(
+        "knock-out",
+        "none" if specific.empty else "finding",
+        _claim(specific, felt, top, len(frame)),
+        f"{'; '.join(_pair(row, results) for row in rows(listed))}. n = {top.documents} documents "
+        f"per topic; unit: nats per masked token; baseline: {top.controls} load-matched experts, "
+        "and the other topics; p one-sided, family-wise over the pairs.",
+    )
+
+
+def _claim(specific: pd.DataFrame, felt: pd.DataFrame, top: Any, pairs: int) -> str:
+    name, topic = expert_name(top.layer, top.expert), visible(top.topic)
+    if not specific.empty:
+        return (
+            f"Taking away {name} harms “{topic}” more than other topics: its loss rises by "
+            f"{number(top.effect, 2)} nats per masked token, theirs by "
+            f"{number(top.other_effect, 2)}"
+            + (f"; {len(specific)} of {pairs} pairs are like this." if len(specific) > 1 else ".")
+        )
+    if felt.empty:
+        return "No evidence that any topic needs the expert it prefers."
+    names = [expert_name(row.layer, row.expert) for row in rows(felt.head(LISTED))]
+    return (
+        "No evidence that losing its preferred expert harms a topic more than others: losing "
+        f"{listing(list(dict.fromkeys(names)))} harms all alike."
+    )
+
+
+def _pair(row: Any, results: RoutingResults) -> str:
+    return (
+        f"{expert_name(row.layer, row.expert)} for “{visible(row.topic)}”: "
+        f"{number(row.effect, 2)} ({interval_text(row.low, row.high)}, "
+        f"{p_text(row.p_value, results.permutations)}), others {number(row.other_effect, 2)}, "
+        f"controls {number(row.control_effect, 2)}, specificity {number(row.specificity, 2)} "
+        f"({p_text(row.specificity_p_value, results.permutations)})"
+    )

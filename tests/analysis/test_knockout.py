@@ -1,0 +1,69 @@
+"""E13: a planted loss is found in its topic, and nowhere else."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.bootstrap import poisson_weights
+from analysis.knockout import (
+    KnockoutLosses,
+    knockout_effects,
+    sign_flip_statistics,
+    specificity_statistics,
+)
+
+TOPICS = ("arrays", "graphs", "plots")
+
+
+def planted(own: float, everywhere: float, seed: int, documents: int = 20) -> pd.DataFrame:
+    """Expert (1, t) is chosen for topic t; 20 controls cost nothing; only arrays are harmed."""
+    generator = np.random.default_rng(seed)
+    topic_ids = np.repeat(np.arange(3), documents)
+    experts = [(1, expert) for expert in range(23)]
+    changes = generator.normal(0, 0.1, (23, len(topic_ids)))
+    changes[0] += everywhere
+    changes[0, topic_ids == 0] += own
+    losses = KnockoutLosses(experts, changes, topic_ids, TOPICS)
+    chosen = pd.DataFrame({"layer": 1, "expert": [0, 1, 2], "topic_id": [0, 1, 2]})
+    weights = poisson_weights([str(i) for i in range(len(topic_ids))], 100, 0)
+    return knockout_effects(losses, chosen, experts[3:], weights, 199, generator)
+
+
+def test_a_specific_loss_is_found_under_its_topic() -> None:
+    frame = planted(own=0.3, everywhere=0.0, seed=0)
+    harmed, *rest = frame.to_dict("records")
+    assert harmed["topic"] == "arrays"
+    assert harmed["p_value"] == harmed["specificity_p_value"] == 1 / 200
+    assert harmed["low"] < 0.3 < harmed["high"]
+    assert harmed["effect"] > harmed["control_high"] > harmed["control_low"]
+    assert harmed["specificity"] == pytest.approx(harmed["effect"] - harmed["other_effect"])
+    assert min(row["p_value"] for row in rest) > 0.05
+
+
+def test_a_loss_everywhere_is_an_effect_but_not_specific() -> None:
+    harmed = planted(own=0.0, everywhere=0.3, seed=1).to_dict("records")[0]
+    assert harmed["p_value"] == 1 / 200
+    assert harmed["specificity_p_value"] > 0.05
+
+
+def test_null_is_rejected_as_often_as_announced() -> None:
+    frames = [planted(0.0, 0.0, 10 + seed) for seed in range(60)]
+    for name in ("p_value", "specificity_p_value"):
+        smallest = np.array([frame[name].min() for frame in frames])
+        assert (smallest <= 0.05).sum() <= stats.binom.ppf(0.9999, 60, 0.05)
+
+
+def test_statistics_equal_scipy() -> None:
+    generator = np.random.default_rng(0)
+    changes = generator.normal(0.1, 1, (2, 12))
+    found = sign_flip_statistics(changes, np.ones((1, 12)))[0]
+    assert found == pytest.approx(stats.ttest_1samp(changes, 0, axis=1).statistic)
+    topic_ids = np.repeat([0, 1], [5, 7])
+    losses = KnockoutLosses([(0, 0), (0, 1)], changes, topic_ids, ("a", "b"))
+    welch = stats.ttest_ind(changes[:, :5], changes[:, 5:], axis=1, equal_var=False).statistic
+    assert specificity_statistics(losses, topic_ids[None])[0, 0] == pytest.approx(welch)
+
+
+def test_few_documents_get_no_p_value() -> None:
+    assert planted(0.3, 0.0, 0, documents=9).p_value.isna().all()
