@@ -20,6 +20,7 @@ class Route(Section):
     )
     sample_documents: int = Field(ge=0, description="documents per topic kept token by token")
     sample_tokens: int = Field(ge=0, description="content tokens of those documents, at most")
+    max_memory: int = Field(ge=1, description="MiB that the tables and the sample may take")
     knockout: Literal["none", "top", "all"] = Field(
         description="experts to take away one by one: none, the strongest per topic with "
         "load-matched controls, or all (own models only)"

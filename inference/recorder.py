@@ -107,14 +107,16 @@ class RoutingRecorder:
         if len(kept):
             self._sample(batch, example_rows, real, kept, label_rows, seen)
 
-    def end_chunk(self) -> None:
-        """Writes the chunk's documents."""
+    def end_chunk(self) -> pa.Table:
+        """Writes the chunk's documents and returns them."""
         assert self._sums is not None, "begin_chunk comes first"
         documents, columns, experts, masked = self._sums.rows()
         known = self._facts.documents.take(pa.array(documents))
         described = {name: known.column(name) for name in known.column_names}
-        self._writer.add_documents({"document": documents, **described, **columns}, experts, masked)
         self._sums = None
+        return self._writer.add_documents(
+            {"document": documents, **described, **columns}, experts, masked
+        )
 
     def _routed_tokens(
         self,
@@ -165,7 +167,7 @@ class RoutingRecorder:
         width = batch["input_ids"].shape[1]
         rows = example_rows[(places // width).numpy()]
         self.sample.add(
-            document=batch["document_ids"].flatten()[places].numpy(),
+            document=batch["document_ids"].flatten()[places].int().numpy(),
             order=rows.astype(np.int64) * self._facts.sequence_length + (places % width).numpy(),
             token_id=true_ids(batch)[places].int().numpy(),
             input_id=batch["input_ids"].flatten()[places].int().numpy(),

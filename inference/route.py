@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from configs.cli import main
 from configs.errors import UserError
-from configs.manifest import read_manifest
+from configs.manifest import digest, read_manifest
 from configs.progress import progress_bar
 from configs.schema import Config
 from configs.stage import Stage, StageRun
@@ -19,9 +19,11 @@ from .checkpoint import check_fits, checkpoint_fingerprint, load_model
 from .chunks import MIN_EXAMPLES, iterate_chunks
 from .forward import Observer
 from .knockout import possible_knockout, write_knockouts
+from .memory import check_memory
 from .recorder import RoutingRecorder
 from .split import Split, open_split
-from .store import KnockoutMode, StoreFacts
+from .spool import Spool
+from .store import FORMAT, KnockoutMode, StoreFacts
 from .store_writer import StoreWriter
 from .tables import TableSizes
 from .token_classes import TOKEN_CLASSES
@@ -44,6 +46,8 @@ def record_split(run: StageRun) -> dict[str, Any]:
         split = open_split(config, counts, network.config.get_text_config().vocab_size)
         observer = Observer(network, capture, device)
         sizes = table_sizes(config, split, capture, _experts_per_token(observer, split))
+        check_memory(config.route, sizes, split.sampled_tokens)
+        spool = _open_spool(run)
         started = time.monotonic()
         with StoreWriter(
             run.output_dir,
@@ -52,7 +56,8 @@ def record_split(run: StageRun) -> dict[str, Any]:
             top_k=sizes.top_k,
         ) as writer:
             recorder = RoutingRecorder(sizes, split.facts, writer, device)
-            _run_examples(config.route.batch_size, split, observer, recorder)
+            done = spool.resume(recorder, writer)
+            _run_examples(config.route.batch_size, split, observer, recorder, spool, done)
             knockout = possible_knockout(network, config.route.knockout)
             facts = _store_facts(split, sizes, capture, path, recorder, writer, knockout)
             writer.finish(
@@ -63,6 +68,7 @@ def record_split(run: StageRun) -> dict[str, Any]:
         elapsed_s = time.monotonic() - started
         if facts.knockout != "none":
             write_knockouts(run.output_dir, split, observer, sizes, config.route, config.seed)
+        spool.discard()
     return _counts(facts, network, recorder, elapsed_s)
 
 
@@ -90,21 +96,42 @@ def _experts_per_token(observer: Observer, split: Split) -> int:
     return observer(batch).experts.shape[-1]
 
 
+def _open_spool(run: StageRun) -> Spool:
+    """Opens what an unfinished pass of the same config, dataset and model left, if anything."""
+    config, target = run.config, run.config.paths.routing
+    sections = config.model_dump(mode="json", include={*STAGE.sections, "seed"})
+    inputs = {name: manifest.fingerprint for name, manifest in run.inputs.items()}
+    key = digest([FORMAT, sections, inputs, _model_fingerprint(config)])
+    spool = Spool(target.parent / f".{target.name}.spool", key)
+    if config.force:
+        spool.discard()
+    return spool
+
+
 def _run_examples(
-    batch_size: int, split: Split, observer: Observer, recorder: RoutingRecorder
+    batch_size: int,
+    split: Split,
+    observer: Observer,
+    recorder: RoutingRecorder,
+    spool: Spool,
+    done: int,
 ) -> None:
     total = int(split.examples.lengths.sum())
     with progress_bar(f"route {split.name}", total, "tokens") as advance:
-        for chunk in iterate_chunks(
+        chunks = iterate_chunks(
             split.folder, split.examples.lengths, max(MIN_EXAMPLES, 4 * batch_size)
-        ):
+        )
+        for number, chunk in enumerate(chunks, start=1):
+            if number <= done:
+                advance(int(split.examples.lengths[chunk.examples].sum()))
+                continue
             recorder.begin_chunk(chunk.first_document, chunk.last_document)
             for start in range(0, len(chunk.examples), batch_size):
                 rows = chunk.examples[start : start + batch_size]
                 batch = observer.prepare(split.collate(split.examples.__getitems__(rows.tolist())))
                 recorder.add(batch, rows, observer(batch))
                 advance(int(split.examples.lengths[rows].sum()))
-            recorder.end_chunk()
+            spool.chunk_done(number, recorder.end_chunk(), recorder)
 
 
 def _store_facts(

@@ -58,14 +58,25 @@ class TokenSample:
         """
         self._rows.append(columns)
 
+    @property
+    def num_pieces(self) -> int:
+        """How often tokens were added."""
+        return len(self._rows)
+
+    def pieces(self, start: int) -> dict[str, np.ndarray]:
+        """Joins what was added from piece `start` on, for `add`; {} without any."""
+        rows = self._rows[start:]
+        return {name: np.concatenate([r[name] for r in rows]) for name in rows[0]} if rows else {}
+
     def columns(
         self, num_layers: int, top_k: int
     ) -> tuple[Mapping[str, Any], np.ndarray, np.ndarray]:
-        """Returns (scalar columns, experts, weights), by document and position in it."""
+        """Returns (scalar columns, experts, weights) by document and position; forgets them."""
         if not self._rows:
             slots = np.zeros((0, num_layers, top_k))
             return {field.name: np.zeros(0) for field in SAMPLE_FIELDS}, slots, slots
-        joined = {name: np.concatenate([r[name] for r in self._rows]) for name in self._rows[0]}
+        joined = self.pieces(0)
+        self._rows.clear()  # of the three copies that sorting takes, one less
         rows = np.lexsort((joined.pop("order"), joined["document"]))
         joined = {name: values[rows] for name, values in joined.items()}
         experts, weights = joined.pop("experts"), joined.pop("weights")

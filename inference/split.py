@@ -34,6 +34,7 @@ class Split:
         vocabulary: the tokenizer's types in readable form.
         types: which of them have a row in the type tables.
         topic_ids: (D,) topic of each document.
+        sampled_tokens: content tokens of the documents kept token by token.
         ranks: (D,) drawn order of each topic's documents, as `topic_ranks` gives it.
         collate: rows → batch, on the host.
     """
@@ -47,6 +48,7 @@ class Split:
     types: TypeAxis
     topic_ids: np.ndarray
     ranks: np.ndarray
+    sampled_tokens: int
     facts: TokenFacts
     collate: Callable[[Any], dict[str, Tensor]]
 
@@ -71,9 +73,10 @@ def open_split(config: Config, counts: Mapping[str, Any], vocab_size: int) -> Sp
     documents = pq.read_table(dataset_dir / f"documents-{name}.parquet", columns=DOCUMENT_COLUMNS)
     topic_ids = documents.column("topic_id").to_numpy()
     ranks = topic_ranks(documents.column("id").to_pylist(), topic_ids, config.seed)
+    num_tokens = documents.column("num_tokens").to_numpy()
     sampled = choose_documents(
         ranks,
-        documents.column("num_tokens").to_numpy(),
+        num_tokens,
         per_topic=config.route.sample_documents,
         max_tokens=config.route.sample_tokens,
     )
@@ -95,6 +98,7 @@ def open_split(config: Config, counts: Mapping[str, Any], vocab_size: int) -> Sp
         types=types,
         topic_ids=topic_ids,
         ranks=ranks,
+        sampled_tokens=int(num_tokens[sampled].sum()),
         facts=facts,
         collate=MaskingCollator(tokenizer_facts(tokenizer), config.masking, config.seed),
     )

@@ -59,8 +59,8 @@ class StoreWriter:
 
     def add_documents(
         self, columns: Mapping[str, Any], expert_counts: np.ndarray, masked_counts: np.ndarray
-    ) -> None:
-        """Appends documents.
+    ) -> pa.Table:
+        """Appends documents; returns them as the store has them.
 
         Args:
             columns: the scalar columns of documents.parquet (arrays, lists or pyarrow arrays;
@@ -76,6 +76,11 @@ class StoreWriter:
             ],
             schema=self._schema,
         )
+        self.append(table)
+        return table
+
+    def append(self, table: pa.Table) -> None:
+        """Appends documents that `add_documents` returned."""
         self._waiting.append(table)
         self._num_waiting += table.num_rows
         self.num_documents += table.num_rows

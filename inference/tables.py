@@ -5,6 +5,7 @@ P position bins. On the way every expert axis has E + 1 columns, the last for sl
 executed, so that nothing needs to be filtered out on the device.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,6 +68,14 @@ class RoutingTables:
     def __init__(self, sizes: TableSizes, device: torch.device | str = "cpu") -> None:
         self.sizes = sizes
         self.has_confidence = True
+        self._sums = {
+            name: torch.zeros(shape, dtype=torch.int64, device=device)
+            for name, shape in self.shapes(sizes).items()
+        }
+
+    @staticmethod
+    def shapes(sizes: TableSizes) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of every table of sums, 64-bit integers all."""
         L, E1 = sizes.num_layers, sizes.num_experts + 1
         rows = {
             "topic_stratum": sizes.num_topics * len(STRATA),
@@ -83,10 +92,7 @@ class RoutingTables:
         }
         for name, count in rows.items():
             shapes |= {f"{name}_expert": (count, L, E1), f"{name}_tokens": (count,)}
-        self._sums = {
-            name: torch.zeros(shape, dtype=torch.int64, device=device)
-            for name, shape in shapes.items()
-        }
+        return shapes
 
     def add(self, tokens: RoutedTokens) -> None:
         """Counts a batch of tokens."""
@@ -116,9 +122,19 @@ class RoutingTables:
         for name, total in self._sums.items():
             total += other._sums[name].to(total.device)
 
+    def sums(self) -> dict[str, np.ndarray]:
+        """Returns the sums so far, on the host, for `restore`."""
+        return {name: total.cpu().numpy() for name, total in self._sums.items()}
+
+    def restore(self, sums: Mapping[str, np.ndarray], *, has_confidence: bool) -> None:
+        """Goes back to what `sums` gave."""
+        self.has_confidence = has_confidence
+        for name, total in self._sums.items():
+            total.copy_(torch.from_numpy(sums[name]))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the store's tables (docs/contracts.md) as numpy arrays."""
-        sums = {name: total.cpu().numpy() for name, total in self._sums.items()}
+        sums = self.sums()
         T, S, L = self.sizes.num_topics, len(STRATA), self.sizes.num_layers
         by_topic = sums["topic_stratum_expert"].reshape(T, S, L, -1)
         weight = sums["topic_stratum_weight"].reshape(T, S, L, -1) / FIXED_POINT

@@ -1,9 +1,16 @@
-"""Small models run faster on one thread than on several that wait for each other."""
+"""One thread, since small models wait longer than they compute; the dataset of the route tests."""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+from configs.schema import Config
+from configs.stage import execute
+from data_processors.corpus import STAGE as CORPUS
+from data_processors.mask import STAGE as MASK
+
+from .runs import make_config
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +19,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", params=["none", "documents"])
+def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    runs = tmp_path_factory.mktemp("runs")
+    config = make_config(runs, f"dataset.packing={request.param}")
+    for stage in (CORPUS, MASK):
+        execute(stage, config, command="test")
+    return config
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.route.MIN_EXAMPLES", 1)

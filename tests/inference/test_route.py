@@ -9,91 +9,16 @@ import pytest
 import torch
 from datasets import load_from_disk
 from torch.nn import functional as F
-from transformers import AutoTokenizer, OlmoeConfig, OlmoeForCausalLM, PreTrainedModel
+from transformers import AutoTokenizer, OlmoeConfig, OlmoeForCausalLM
 
-from configs.compose import compose_config
 from configs.errors import UserError
-from configs.manifest import Manifest
 from configs.schema import Config
 from configs.stage import execute
-from data_processors.corpus import STAGE as CORPUS
-from data_processors.mask import STAGE as MASK
 from inference.knockout import without_expert
 from inference.route import STAGE
-from inference.store import RoutingStore
-from model import MoescopeConfig, MoescopeForMaskedLM
+from model import MoescopeForMaskedLM
 
-EXPERTS, TOP_K = 6, 2
-SIZES = {
-    "hidden_size": 24,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "num_experts_per_tok": TOP_K,
-    "intermediate_size": 16,
-}
-
-
-def make_config(runs: Path, *overrides: str) -> Config:
-    return compose_config(
-        [
-            "source=synthetic",
-            "source.documents_per_topic=40",
-            "source.words_per_document=30",
-            "source.num_topics=3",
-            "corpus.clean.min_chars=1",
-            "corpus.splits.probe_documents=12",
-            "tokenizer.vocab_size=400",
-            "dataset.sequence_length=20",
-            "name=t",
-            f"paths.runs={runs}",
-            "route.batch_size=8",
-            "route.position_bins=4",
-            "route.sample_documents=2",
-            "route.knockout=none",
-            *overrides,
-        ]
-    )
-
-
-def save(network: PreTrainedModel, config: Config, folder: Path) -> str:
-    network.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(config.paths.dataset / "tokenizer").save_pretrained(folder)
-    return str(folder)
-
-
-def encoder(vocab_size: int, **changes: object) -> MoescopeForMaskedLM:
-    torch.manual_seed(0)
-    settings = SIZES | {"moe_intermediate_size": 8, "num_experts": EXPERTS, "first_k_dense": 1}
-    config = MoescopeConfig(
-        vocab_size=vocab_size,
-        router={"name": "topk"},
-        initializer_range=0.3,
-        max_position_embeddings=64,
-        **settings | changes,
-    )
-    return MoescopeForMaskedLM(config).eval()
-
-
-@pytest.fixture(scope="module", params=["none", "documents"])
-def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    runs = tmp_path_factory.mktemp("runs")
-    config = make_config(runs, f"dataset.packing={request.param}")
-    for stage in (CORPUS, MASK):
-        execute(stage, config, command="test")
-    return config
-
-
-def route(dataset: Config, model: str, *overrides: str) -> tuple[Manifest, RoutingStore]:
-    paths = f"paths.runs={dataset.paths.runs}"
-    packing = f"dataset.packing={dataset.dataset.packing}"
-    config = make_config(Path("unused"), paths, packing, f"route.model={model}", *overrides)
-    manifest = execute(STAGE, config, command="test")
-    return manifest, RoutingStore.open(config.paths.routing)
-
-
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.route.MIN_EXAMPLES", 1)
+from .runs import EXPERTS, SIZES, TOP_K, encoder, make_config, route, save
 
 
 @torch.no_grad()
