@@ -29,6 +29,10 @@ class Route(Section):
     knockout_documents: int = Field(
         ge=1, description="documents per topic whose loss is measured, at most half of them"
     )
+    snapshots: bool = Field(
+        description="compare the choices of the run's snapshots (train.snapshots) with the final"
+    )
+    snapshot_documents: int = Field(ge=1, description="documents per topic to compare them on")
     position_bins: int = Field(ge=1, description="bins of the position table")
 
 

@@ -29,6 +29,9 @@ class Train(Section):
     num_workers: int = Field(ge=0, description="data-loading processes")
     log_every: int = Field(ge=1, description="steps between training log lines")
     eval_every: int = Field(ge=1, description="steps between evaluations and checkpoints")
+    snapshots: int = Field(
+        ge=0, description="weights kept on the way, evenly spaced, for route.snapshots"
+    )
     eval_examples: int | None = Field(
         ge=1, description="examples per evaluation during training; null = all"
     )

@@ -29,6 +29,7 @@ class Observer:
         self, network: PreTrainedModel, capture: RoutingCapture, device: torch.device
     ) -> None:
         self.network, self.device, self._capture = network, device, capture
+        self.layers = capture.layers
         self._is_ours = network.config.model_type == "moescope"
         self.is_causal = not type(network).__name__.endswith("ForMaskedLM")
 

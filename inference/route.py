@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from configs.manifest import digest, read_manifest
 from configs.progress import progress_bar
 from configs.schema import Config
 from configs.stage import Stage, StageRun
+from train.snapshots import find_snapshots
 
 from .capture import RoutingCapture
 from .checkpoint import check_fits, checkpoint_fingerprint, load_model
@@ -21,6 +23,7 @@ from .forward import Observer
 from .knockout import possible_knockout, write_knockouts
 from .memory import check_memory
 from .recorder import RoutingRecorder
+from .saturation import write_saturation
 from .split import Split, open_split
 from .spool import Spool
 from .store import FORMAT, KnockoutMode, StoreFacts
@@ -59,7 +62,10 @@ def record_split(run: StageRun) -> dict[str, Any]:
             done = spool.resume(recorder, writer)
             _run_examples(config.route.batch_size, split, observer, recorder, spool, done)
             knockout = possible_knockout(network, config.route.knockout)
-            facts = _store_facts(split, sizes, capture, path, recorder, writer, knockout)
+            snapshots = _snapshots(config)
+            facts = _store_facts(
+                split, sizes, capture, path, recorder, writer, knockout
+            ).model_copy(update={"snapshots": list(snapshots)})
             writer.finish(
                 facts,
                 recorder.tables.arrays(),
@@ -68,6 +74,8 @@ def record_split(run: StageRun) -> dict[str, Any]:
         elapsed_s = time.monotonic() - started
         if facts.knockout != "none":
             write_knockouts(run.output_dir, split, observer, sizes, config.route, config.seed)
+        if snapshots:
+            write_saturation(run.output_dir, split, observer, snapshots, config.route)
         spool.discard()
     return _counts(facts, network, recorder, elapsed_s)
 
@@ -192,7 +200,15 @@ def _model_fingerprint(config: Config) -> dict[str, str]:
             f"{config.paths.model}: no finished train stage there; run `moescope train` first, "
             "or name a checkpoint with route.model"
         )
-    return {"train": manifest.fingerprint}
+    return {"train": manifest.fingerprint, "snapshots": digest(list(_snapshots(config)))}
+
+
+def _snapshots(config: Config) -> dict[int, Path]:
+    """Finds the snapshots to compare: step → checkpoint; none for a model from elsewhere."""
+    manifest = read_manifest(config.paths.model)
+    if not config.route.snapshots or config.route.model is not None or manifest is None:
+        return {}
+    return find_snapshots(config.paths.checkpoints, manifest)
 
 
 STAGE = Stage(

@@ -20,7 +20,7 @@ FORMAT = 2
 STRATA = ("untouched", "masked", "replaced", "kept", "special")
 FACTS_FILE, TABLES_FILE = "store.json", "tables.safetensors"
 DOCUMENTS_FILE, SAMPLE_FILE = "documents.parquet", "sample.parquet"
-KNOCKOUT_FILE = "knockout.parquet"
+KNOCKOUT_FILE, SATURATION_FILE = "knockout.parquet", "saturation.parquet"
 KnockoutMode = Literal["none", "top", "all"]
 
 DOCUMENT_FIELDS = [
@@ -54,6 +54,13 @@ KNOCKOUT_FIELDS = [
     pa.field("loss_change", pa.float64()),
     pa.field("num_labels", pa.int32()),
 ]
+SATURATION_FIELDS = [
+    pa.field("step", pa.int32()),
+    pa.field("layer", pa.int32()),
+    pa.field("document", pa.int32()),
+    pa.field("shared", pa.int32()),
+    pa.field("chosen", pa.int32()),
+]
 
 
 class StoreFacts(BaseModel):
@@ -70,6 +77,7 @@ class StoreFacts(BaseModel):
         position_edges: lower edges of the position bins, in tokens from the window's start.
         model: the checkpoint's folder or name.
         knockout: which experts were knocked out.
+        snapshots: steps of the training whose choices are compared with the final ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -90,6 +98,7 @@ class StoreFacts(BaseModel):
     model: str
     split: str
     knockout: KnockoutMode = "none"
+    snapshots: list[int] = []
 
     @model_validator(mode="after")
     def _type_lists_agree(self) -> "StoreFacts":
@@ -140,6 +149,8 @@ class RoutingStore:
         sample_weights: (rows of `sample`, L, k) float32, stored with half precision.
         knockout: one row per knocked-out expert and measured document
             (columns of knockout.parquet); empty where none were asked for.
+        saturation: one row per snapshot, layer and compared document (columns of
+            saturation.parquet); empty where the run kept no snapshots.
     """
 
     folder: Path
@@ -152,6 +163,7 @@ class RoutingStore:
     sample_experts: np.ndarray
     sample_weights: np.ndarray
     knockout: pd.DataFrame
+    saturation: pd.DataFrame
 
     @classmethod
     def open(cls, folder: str | Path) -> "RoutingStore":
@@ -178,9 +190,6 @@ class RoutingStore:
         sample, choices = _read_parquet(
             folder / SAMPLE_FILE, SAMPLE_FIELDS, {"experts": slots, "weights": slots}
         )
-        knockout = pd.DataFrame(columns=[field.name for field in KNOCKOUT_FIELDS])
-        if facts.knockout != "none":
-            knockout, _ = _read_parquet(folder / KNOCKOUT_FILE, KNOCKOUT_FIELDS, {})
         return cls(
             folder=folder,
             facts=facts,
@@ -191,7 +200,12 @@ class RoutingStore:
             sample=sample,
             sample_experts=choices["experts"],
             sample_weights=choices["weights"].astype(np.float32),
-            knockout=knockout,
+            knockout=_read_optional(
+                folder / KNOCKOUT_FILE, KNOCKOUT_FIELDS, facts.knockout != "none"
+            ),
+            saturation=_read_optional(
+                folder / SATURATION_FILE, SATURATION_FIELDS, bool(facts.snapshots)
+            ),
         )
 
     @property
@@ -255,6 +269,12 @@ def _read_tables(path: Path, facts: StoreFacts) -> dict[str, np.ndarray]:
         if tables[name].shape != shape:
             raise _damaged(path, f"{name} has shape {tables[name].shape}, expected {shape}")
     return tables
+
+
+def _read_optional(path: Path, fields: list[pa.Field], announced: bool) -> pd.DataFrame:
+    if announced:
+        return _read_parquet(path, fields, {})[0]
+    return pa.schema(fields).empty_table().to_pandas()
 
 
 def _read_parquet(

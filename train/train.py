@@ -18,9 +18,10 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from configs.allocator import keep_freed_memory
 from configs.cli import main
 from configs.errors import UserError
-from configs.manifest import Manifest, digest
+from configs.manifest import Manifest
 from configs.progress import console
 from configs.schema import Config
 from configs.schema_dataset import Masking
@@ -35,12 +36,14 @@ from .arguments import training_arguments
 from .build import build_model, check_dataset, parameter_counts
 from .callbacks import ConsoleProgress, MetricsFile, MetricWindows, RouterState
 from .checkpoints import CheckpointFolder, Owner, step_of
+from .snapshots import Snapshots, weights_hash
 from .trainer import MoescopeTrainer, Progress, Topics
 from .unigram import unigram_entropy
 
 
 def run(stage: StageRun) -> Mapping[str, Any]:
     """Trains, or goes on from the last checkpoint of the same config and dataset."""
+    keep_freed_memory()
     config, dataset = stage.config, stage.inputs["mask"]
     tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
         config.paths.dataset / "tokenizer"
@@ -54,6 +57,7 @@ def run(stage: StageRun) -> Mapping[str, Any]:
     model = build_model(config, dataset)
     with aim_run(config, owner.aim_run) as aim, ConsoleProgress() as progress:
         callbacks: list[TrainerCallback] = [MetricsFile(checkpoints.metrics), progress]
+        callbacks.append(Snapshots(checkpoints.folder, config.train.snapshots))
         if aim is not None:
             callbacks.append(aim)
             owner = owner.model_copy(update={"aim_run": aim.run_hash})
@@ -106,8 +110,7 @@ def owner_of(config: Config, dataset: Manifest) -> Owner:
     sections = config.model_dump(
         mode="json", include={"model", "router", "balance", "train", "seed"}
     )
-    sections["train"].pop("num_workers")
-    return Owner(config_hash=digest(sections), dataset_fingerprint=dataset.fingerprint)
+    return Owner(config_hash=weights_hash(sections), dataset_fingerprint=dataset.fingerprint)
 
 
 def evaluation_rows(config: Config, num_examples: int) -> np.ndarray | None:
