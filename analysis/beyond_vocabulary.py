@@ -38,7 +38,7 @@ class TypeExpectation:
 
 
 @dataclass(frozen=True)
-class _Types:
+class TypeTable:
     """Choices (X, L·E) and tokens (X) of every type, and the share of tokens π (L·E) per expert."""
 
     choices: np.ndarray
@@ -46,13 +46,13 @@ class _Types:
     load: np.ndarray
 
 
-def type_expectation(sample: TokenSample) -> TypeExpectation:
+def type_expectation(sample: TokenSample, types: TypeTable) -> TypeExpectation:
     """Expects each document's choices from its token types.
 
     p₋d(e | x) = (C_xe − C_xe^d + a·π_e) / (C_x − C_x^d + a) with a = 1: choices of type x outside
     the document, and for types that hardly occur elsewhere the layer's load π.
     """
-    types, shape = _types(sample), (len(sample.rows), len(sample.token_ids))
+    shape = len(sample.rows), len(sample.token_ids)
     ones = np.ones(len(sample.types))
     mix = sparse.csr_array((ones, (sample.documents, sample.types)), shape)  # tokens by d and x
     mix.sum_duplicates()
@@ -68,7 +68,9 @@ def type_expectation(sample: TokenSample) -> TypeExpectation:
     )
 
 
-def other_topics_expectation(sample: TokenSample, topic_ids: np.ndarray) -> np.ndarray:
+def other_topics_expectation(
+    sample: TokenSample, types: TypeTable, topic_ids: np.ndarray
+) -> np.ndarray:
     """Choices (T, L·E) that the token mix of each topic gives by the types' routing elsewhere.
 
     q_t: as p₋d with all documents of the topic left out; r_t: share of the other topics' tokens on
@@ -76,7 +78,7 @@ def other_topics_expectation(sample: TokenSample, topic_ids: np.ndarray) -> np.n
     shift that words make, off the mean of all topics. Without r_t, what the left-out topic does
     by context would return as a dip in its own expectation.
     """
-    types, topics = _types(sample), len(sample.topics)
+    topics = len(sample.topics)
     token_topics = topic_ids[sample.documents]
     cells = token_topics * len(types.tokens) + sample.types
     mix = np.bincount(cells, minlength=topics * len(types.tokens)).reshape(topics, -1)  # (T, X)
@@ -119,7 +121,8 @@ def beyond_vocabulary(sample: TokenSample, orders: np.ndarray) -> pd.DataFrame:
     """
     if len(np.unique(sample.topic_ids)) < 2:
         return pd.DataFrame(columns=["layer", "p_value", "family_p_value"])
-    expectation = type_expectation(sample)
+    types = type_table(sample)
+    expectation = type_expectation(sample, types)
     permuted = permuted_topics(orders, sample.topic_ids)
     residuals = expectation.observed - expectation.left_out
     values = np.concatenate([residuals, expectation.left_out], axis=1)
@@ -143,7 +146,7 @@ def beyond_vocabulary(sample: TokenSample, orders: np.ndarray) -> pd.DataFrame:
             "null_high": high / mean,
             "p_value": p_value,
             "family_p_value": family_p,
-            **_bracket(sample, expectation, permuted),
+            **_bracket(sample, types, expectation, permuted),
             "max_bits": np.log2(len(sample.topics)),
             "topics": len(sample.topics),
             "documents": len(sample.rows),
@@ -155,14 +158,14 @@ def beyond_vocabulary(sample: TokenSample, orders: np.ndarray) -> pd.DataFrame:
 
 
 def _bracket(
-    sample: TokenSample, expectation: TypeExpectation, permuted: np.ndarray
+    sample: TokenSample, types: TypeTable, expectation: TypeExpectation, permuted: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Topic information in the sample, and what the token mix reproduces of it, each (L)."""
     bits = _corrected_bits(sample, expectation.observed, permuted)
     upper = _corrected_bits(sample, expectation.pooled, permuted)
     shape = len(sample.topics), len(sample.layers), sample.num_experts
     plug_in, *null = (
-        information_bits(other_topics_expectation(sample, topics).reshape(shape))
+        information_bits(other_topics_expectation(sample, types, topics).reshape(shape))
         for topics in [sample.topic_ids, *permuted[:LOWER_PERMUTATIONS]]
     )
     lower = plug_in - np.mean(null, axis=0)
@@ -203,10 +206,11 @@ def _statistics(
     return observed, statistics(permuted_sums(values.astype(np.float32), permuted, topics))
 
 
-def _types(sample: TokenSample) -> _Types:
+def type_table(sample: TokenSample) -> TypeTable:
+    """Counts the choices of every type; each of the sample's types has a token."""
     choices = _choices(sample, sample.types, len(sample.token_ids), np.ones(len(sample.types)))
     tokens = np.bincount(sample.types, minlength=len(sample.token_ids))
-    return _Types(choices, tokens, choices.sum(axis=0) / len(sample.types))
+    return TypeTable(choices, tokens, choices.sum(axis=0) / len(sample.types))
 
 
 def _choices(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from .forms import mutual_information_bits
 
-FIT_STEPS, FIT_TOLERANCE = 200, 1e-9
+FIT_STEPS, FIT_TOLERANCE = 200, 1e-7
 DRAWS = 5  # of the null of the flow
 
 
@@ -25,11 +25,11 @@ def pair_baseline(load: np.ndarray, top_k: int) -> np.ndarray:
     experts = len(load)
     target = np.clip(load, 1e-9, 1 - 1e-9)
     target = target * min(1.0, (top_k - 1e-6) / target.sum())
-    nobody, alone = np.zeros((experts, 0), dtype=int), np.arange(experts)[:, None]
+    nobody, alone = np.zeros((1, 0), dtype=int), np.arange(experts)[:, None]
     weights = target / (1 - target)
     for _ in range(FIT_STEPS):
         weights = weights / np.exp(np.log(weights).mean())
-        whole = _symmetric_sums(weights, nobody[:1], top_k)[0, top_k]
+        whole = _symmetric_sums(weights, nobody, top_k)[0, top_k]
         without = _symmetric_sums(weights, alone, top_k)[:, top_k - 1]
         included = weights * without / whole
         if np.abs(included - target).max() < FIT_TOLERANCE:
@@ -37,7 +37,7 @@ def pair_baseline(load: np.ndarray, top_k: int) -> np.ndarray:
         weights = weights * target / included
     pairs = np.stack(np.meshgrid(np.arange(experts), np.arange(experts), indexing="ij"), axis=-1)
     rest = _symmetric_sums(weights, pairs.reshape(-1, 2), top_k)[:, top_k - 2]
-    whole = _symmetric_sums(weights, nobody[:1], top_k)[0, top_k]
+    whole = _symmetric_sums(weights, nobody, top_k)[0, top_k]
     shares: np.ndarray = np.outer(weights, weights) * rest.reshape(experts, experts) / whole
     np.fill_diagonal(shares, target)
     return shares

@@ -5,7 +5,7 @@ from .page import ALL_LAYERS, Panel, Section
 from .records import rows
 from .results import RoutingResults
 
-SMALLEST_SCALE = 0.5  # log2
+SMALLEST_SCALE, LARGEST_SCALE = 0.5, 3.0  # log2; colours stop there, the numbers do not
 
 
 def forms_section(results: RoutingResults) -> Section:
@@ -30,7 +30,7 @@ def forms_section(results: RoutingResults) -> Section:
     ]
     if not classes.empty:
         tokens = classes.drop_duplicates("class")
-        limit = max(SMALLEST_SCALE, float(classes.log2_ratio.abs().max()))
+        limit = min(LARGEST_SCALE, max(SMALLEST_SCALE, float(classes.log2_ratio.abs().max())))
         panels.append(
             Panel(
                 "classes",

@@ -4,7 +4,7 @@ from .figures.topic_map import distance_figure, points_figure, probe_figure
 from .page import ALL_LAYERS, Panel, Section
 from .records import rows
 from .results import RoutingResults
-from .text import number, percent
+from .text import percent
 from .topic_map import topic_order
 
 
@@ -85,7 +85,7 @@ def _probe_panels(results: RoutingResults) -> list[Panel]:
             "always on one side. Unit: share of documents whose topic a logistic regression "
             "predicts right in cross-validation, mean over topics. Baseline: "
             f"{first.permutations:,} shuffles of topics over documents, mean "
-            f"{percent(first.null)}; 1 of {number(first.topics, 2)} topics is "
+            f"{percent(first.null)}; 1 of {first.topics} topics is "
             f"{percent(first.chance)}.",
             {ALL_LAYERS: probe_figure(frame)},
             frame,

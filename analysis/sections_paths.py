@@ -6,7 +6,7 @@ from .records import rows
 from .results import RoutingResults
 from .text import percent
 
-SMALLEST_SCALE = 0.5  # log2
+SMALLEST_SCALE, LARGEST_SCALE = 0.5, 3.0  # log2; colours stop there, the numbers do not
 FLOW_THRESHOLD = 0.5  # of the share that an even flow would have
 
 
@@ -31,7 +31,7 @@ def _pair_panels(results: RoutingResults) -> list[Panel]:
     frame = results.structure.pairs
     if frame.empty:
         return []
-    limit = max(SMALLEST_SCALE, float(frame.log2_ratio.abs().max()))
+    limit = min(LARGEST_SCALE, max(SMALLEST_SCALE, float(frame.log2_ratio.abs().max())))
     once = frame[frame.expert < frame.other]
     return [
         Panel(

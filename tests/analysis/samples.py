@@ -40,8 +40,10 @@ def planted_sample(plan: PlantedTokens, generator: np.random.Generator) -> Token
     documents = np.repeat(np.arange(len(topic_ids)), plan.tokens)
     words = plan.vocabulary * generator.normal(size=(plan.topics, plan.types))
     noise = generator.gumbel(size=(len(documents), plan.types))
-    types = (words[topic_ids[documents]] + noise).argmax(axis=1)
-    logits = 1.5 * generator.normal(size=(plan.types, plan.experts))[types]
+    token_ids, types = np.unique(
+        (words[topic_ids[documents]] + noise).argmax(axis=1), return_inverse=True
+    )
+    logits = 1.5 * generator.normal(size=(len(token_ids), plan.experts))[types]
     own = plan.document_noise * generator.normal(size=(len(topic_ids), plan.experts))
     own[np.arange(len(topic_ids)), topic_ids % plan.experts] += plan.context
     scores = logits + own[documents] + generator.gumbel(size=logits.shape)
@@ -55,7 +57,7 @@ def planted_sample(plan: PlantedTokens, generator: np.random.Generator) -> Token
         documents=documents,
         positions=np.tile(np.arange(plan.tokens), len(topic_ids)),
         types=types,
-        token_ids=np.arange(plan.types),
+        token_ids=token_ids,
         experts=experts[:, None, :],
     )
 

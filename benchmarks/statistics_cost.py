@@ -1,0 +1,150 @@
+"""How long the statistics of a large report take.
+
+    python benchmarks/statistics.py [--quick]
+
+12 layers x 64 experts x 20 topics x 20,000 documents, 999 permutations, a sample of 500,000 tokens;
+--quick: a hundredth of the documents and 19 permutations. Last line: JSON with `elapsed_s` (the
+sum of `parts`), `parts` (seconds by step), `peak_mb` and the sizes.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from analysis.beyond_vocabulary import beyond_vocabulary
+from analysis.bootstrap import poisson_weights
+from analysis.coactivation import coactivation_pairs, layer_flow
+from analysis.documents import DocumentCounts
+from analysis.forms import Form, form_information
+from analysis.information import topic_information, topic_null
+from analysis.load import expert_load, layer_balance
+from analysis.locality import locality
+from analysis.permutations import document_orders, permuted_topics, restricted_orders
+from analysis.probe import probe_input, signature_probe
+from analysis.sample import TokenSample
+from analysis.topic_map import document_points, topic_map
+from analysis.topics import topic_expert_cells
+
+LAYERS, EXPERTS, TOPICS, TOP_K = 12, 64, 20, 2
+TOKENS, SAMPLED_TOKENS, TYPES = 120, 100, 4096
+PROBE_PERMUTATIONS, BOOTSTRAP = 99, 200
+
+
+def made_up_documents(documents: int, generator: np.random.Generator) -> DocumentCounts:
+    """Counts of documents without a topic effect."""
+    share = np.full(EXPERTS, 1 / EXPERTS)
+    sizes = np.full((documents, LAYERS), TOKENS * TOP_K)
+    counts = generator.multinomial(sizes, share).astype(np.int64)
+    return DocumentCounts(
+        ids=[f"document-{row:06d}" for row in range(documents)],
+        topic_ids=np.arange(documents) % TOPICS,
+        topics=tuple(f"topic {topic}" for topic in range(TOPICS)),
+        layers=tuple(range(LAYERS)),
+        top_k=TOP_K,
+        counts=counts,
+        tokens=np.full(documents, TOKENS),
+        masked_counts=np.zeros_like(counts),
+        masked_tokens=np.zeros(documents, dtype=np.int64),
+    )
+
+
+def made_up_sample(data: DocumentCounts, generator: np.random.Generator) -> TokenSample:
+    """Whole documents token by token: a quarter of them, 500,000 tokens at full size."""
+    rows = np.arange(0, len(data.ids), 4) if len(data.ids) > 4_000 else np.arange(len(data.ids))
+    tokens = len(rows) * SAMPLED_TOKENS
+    first = generator.integers(0, EXPERTS, (tokens, LAYERS, 1))
+    token_ids, types = np.unique(
+        np.minimum(generator.zipf(1.2, tokens), TYPES), return_inverse=True
+    )
+    other = (first + generator.integers(1, EXPERTS, first.shape)) % EXPERTS
+    return TokenSample(
+        rows=rows,
+        topic_ids=data.topic_ids[rows],
+        topics=data.topics,
+        layers=data.layers,
+        num_experts=EXPERTS,
+        documents=np.repeat(np.arange(len(rows)), SAMPLED_TOKENS),
+        positions=np.tile(np.arange(SAMPLED_TOKENS), len(rows)),
+        types=types,
+        token_ids=token_ids,
+        experts=np.concatenate([first, other], axis=2),
+    )
+
+
+class Stopwatch:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+        self._clock = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """Ends a step."""
+        now = time.monotonic()
+        self.parts[name], self._clock = round(now - self._clock, 2), now
+
+
+def measure(documents: int, permutations: int) -> dict[str, float]:
+    """Runs every statistic once: seconds by step."""
+    generator = np.random.default_rng(0)
+    data = made_up_documents(documents, generator)
+    sample = made_up_sample(data, generator)
+    watch = Stopwatch()
+    orders = document_orders(generator, documents, permutations)
+    weights = poisson_weights(data.ids, BOOTSTRAP, 0)
+    watch.lap("draws")
+    null = topic_null(data, permuted_topics(orders, data.topic_ids))
+    watch.lap("E3 null")
+    topic_information(data, null, weights)
+    topic_expert_cells(data, weights, null.largest_cell)
+    watch.lap("E2, E3")
+    expert_load(data, weights)
+    layer_balance(data, weights)
+    watch.lap("E1")
+    beyond_vocabulary(sample, restricted_orders(orders, sample.rows))
+    watch.lap("E4")
+    topic_map(data, generator)
+    document_points(data, generator)
+    watch.lap("E5")
+    probe, rows = probe_input(data, sample, None, generator)
+    part = restricted_orders(orders[:PROBE_PERMUTATIONS], rows)
+    permuted = permuted_topics(part, probe.topic_ids)
+    signature_probe(probe, permuted, weights[:, rows], len(rows))
+    watch.lap("E6")
+    counts = generator.integers(0, 9, (TYPES, LAYERS, EXPERTS))
+    tokens = counts[:, 0].sum(axis=-1)
+    form_information({"token": Form([""] * TYPES, tokens, counts)}, data.layers, generator)
+    watch.lap("E7")
+    pairs = generator.integers(1, 9, (LAYERS, EXPERTS, EXPERTS))
+    coactivation_pairs(pairs + pairs.swapaxes(1, 2), EXPERTS**2 * 9, data.layers, TOP_K)
+    layer_flow(pairs[1:], data.layers, generator)
+    watch.lap("E8, E9")
+    locality(sample, generator)
+    watch.lap("E10")
+    return watch.parts
+
+
+def main() -> None:
+    """Measures and prints a table and, last, JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="200 documents, 19 permutations")
+    options = parser.parse_args()
+    documents, permutations = (200, 19) if options.quick else (20_000, 999)
+    parts = measure(documents, permutations)
+    table = Table("step", "seconds")
+    for name, seconds in parts.items():
+        table.add_row(name, f"{seconds:.2f}")
+    Console().print(table)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    result = {"elapsed_s": round(sum(parts.values()), 1), "parts": parts, "peak_mb": round(peak)}
+    sizes = {"documents": documents, "permutations": permutations, "layers": LAYERS}
+    print(json.dumps({**result, **sizes, "experts": EXPERTS, "topics": TOPICS}))
