@@ -4,6 +4,7 @@
 
 Forward and backward in float32 over 4,096 tokens, router included; every implementation runs once
 per round, and a figure is the median over rounds of its time over the dense time of that round.
+Freed memory is kept for all alike (configs/allocator.py), as in the train stage.
 `st-moe-pytorch` and `mixture-of-experts` take part when installed (`pip install st-moe-pytorch
 mixture-of-experts`); they keep their own router, with room for twice the balanced load.
 
@@ -32,6 +33,7 @@ from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from configs.allocator import keep_freed_memory
 from model import MoescopeConfig, MoescopeForMaskedLM, RoutingContext
 from model.feed_forward import MoescopeMLP
 from model.modeling_moescope import MoescopeSparseMLP
@@ -246,6 +248,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="first two shapes, three rounds")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
     rounds = 3 if arguments.quick else arguments.rounds
     shapes = SHAPES[:2] if arguments.quick else SHAPES
     rows = [measure(shape, rounds) for shape in shapes]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from configs.allocator import keep_freed_memory
 from configs.cli import main
 from configs.errors import UserError
 from configs.manifest import digest, read_manifest
@@ -40,6 +41,7 @@ def record_split(run: StageRun) -> dict[str, Any]:
         UserError: a checkpoint that does not fit the dataset or has no experts, or a split that
             is not there.
     """
+    keep_freed_memory()
     config, counts = run.config, run.inputs["mask"].counts
     path = model_path(config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 from transformers.integrations.moe import grouped_mm_experts_forward
 
 aten = torch.ops.aten
@@ -55,10 +56,15 @@ class Groups(NamedTuple):
     """(S,) flat index into (N, k)."""
     rows: Tensor
     """(S,) token row of each slot."""
+    places: Tensor
+    """(N, k) where each slot stands in the two above; 0 for those left out."""
     blocks: list[tuple[int, int, int]]
-    """(expert, start, end) into the two above, at most `BLOCK_ROWS` long."""
-    one_slot_per_row: bool
-    """Top-1 and nothing left out."""
+    """(expert, start, end) into the sorted slots, at most `BLOCK_ROWS` long."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether no slot is left out."""
+        return len(self.slots) == self.places.numel()
 
 
 def group_by_expert(expert_ids_Nk: Tensor, num_experts: int) -> Groups:
@@ -75,7 +81,9 @@ def group_by_expert(expert_ids_Nk: Tensor, num_experts: int) -> Groups:
         start = end
     top_k = expert_ids_Nk.shape[-1]
     rows = slots if top_k == 1 else slots // top_k
-    return Groups(slots, rows, blocks, top_k == 1 and len(slots) == len(flat))
+    places = torch.zeros_like(flat)
+    places[slots] = torch.arange(len(slots))
+    return Groups(slots, rows, places.view(-1, top_k), blocks)
 
 
 def _scratch(like: Tensor, groups: Groups, width: int) -> Tensor:
@@ -83,23 +91,25 @@ def _scratch(like: Tensor, groups: Groups, width: int) -> Tensor:
     return like.new_empty(longest, width)
 
 
+def _parts(block: Tensor, width: int) -> Tensor:
+    """(1 or 2, n, width): gate and up of n slots, each in one piece of the block's memory."""
+    return block.view(-1, len(block), width)
+
+
 def _multiply_into(grad: Tensor, left: Tensor, right: Tensor, *, first: bool) -> None:
-    """grad = left @ right, or += after an expert's first block."""
+    """grad = left @ right, or += after the first product."""
     torch.addmm(grad, left, right, beta=0 if first else 1, out=grad)
 
 
-def _collect(
-    like: Tensor, groups: Groups
-) -> tuple[Tensor, Callable[[int, Tensor, Tensor], Tensor]]:
-    """A tensor for the sum over slots, and the method that puts a block's rows into it.
-
-    With one slot for every row there is nothing to add to, so nothing to clear either.
-    """
-    if groups.one_slot_per_row:
-        total = torch.empty_like(like)
-        return total, total.index_copy_
-    total = torch.zeros_like(like)
-    return total, total.index_add_
+def _sum_slots(values_SD: Tensor, groups: Groups, factors_Nk: Tensor | None = None) -> Tensor:
+    """(N, D) sum over each row's slots of factor * value, gathered in one pass over the rows."""
+    if not len(values_SD):
+        return values_SD.new_zeros(len(groups.places), values_SD.shape[1])
+    if not groups.complete:  # a slot left out points at another's value
+        chosen = torch.zeros_like(groups.places, dtype=values_SD.dtype)
+        chosen.view(-1)[groups.slots] = 1
+        factors_Nk = chosen if factors_Nk is None else factors_Nk * chosen
+    return F.embedding_bag(groups.places, values_SD, mode="sum", per_sample_weights=factors_Nk)
 
 
 def _clear_idle_experts(groups: Groups, *gradients: Tensor) -> None:
@@ -127,83 +137,78 @@ class FusedExperts(torch.autograd.Function):
         gated: bool,
         act: Activation,
     ) -> Tensor:
-        output_ND, put = _collect(hidden_ND, groups)
-        slot_weights = weights_Nk.reshape(-1)[groups.slots, None]
-        width = down_EDI.shape[-1]
-        projected = hidden_ND.new_empty(len(groups.rows), up_EID.shape[1])
-        activated = hidden_ND.new_empty(len(groups.rows), width)
-        inputs, outer = (_scratch(hidden_ND, groups, hidden_ND.shape[1]) for _ in range(2))
-        inner = _scratch(hidden_ND, groups, width)
+        width, num_slots = down_EDI.shape[-1], len(groups.rows)
+        projected = hidden_ND.new_empty(num_slots, up_EID.shape[1])
+        activated = hidden_ND.new_empty(num_slots, width)
+        inner = hidden_ND.new_empty(num_slots, width) if gated else activated
+        outer = hidden_ND.new_empty(num_slots, hidden_ND.shape[1])
+        inputs = _scratch(hidden_ND, groups, hidden_ND.shape[1])
         for e, start, end in groups.blocks:
-            rows, x, y = groups.rows[start:end], inputs[: end - start], outer[: end - start]
-            block, h = projected[start:end], activated[start:end]
-            torch.index_select(hidden_ND, 0, rows, out=x)
-            torch.mm(x, up_EID[e].T, out=block)
+            parts, h, y = (
+                _parts(projected[start:end], width),
+                activated[start:end],
+                outer[start:end],
+            )
+            x = torch.index_select(hidden_ND, 0, groups.rows[start:end], out=inputs[: end - start])
+            for part, weight in zip(parts, up_EID[e].split(width), strict=True):
+                torch.mm(x, weight.T, out=part)
             if up_bias is not None:
-                block += up_bias[e]
-            act.forward(block[:, :width], h)
+                parts += up_bias[e].view(-1, 1, width)
+            act.forward(parts[0], h)
             if gated:
-                h = torch.mul(h, block[:, width:], out=inner[: end - start])
+                h = torch.mul(h, parts[1], out=inner[start:end])
             torch.mm(h, down_EDI[e].T, out=y)
             if down_bias is not None:
                 y += down_bias[e]
-            put(0, rows, y.mul_(slot_weights[start:end]))
         ctx.save_for_backward(
-            hidden_ND, weights_Nk, up_EID, down_EDI, down_bias, projected, activated
+            hidden_ND, weights_Nk, up_EID, down_EDI, projected, activated, inner, outer
         )
         ctx.groups, ctx.gated, ctx.act, ctx.has_bias = groups, gated, act, up_bias is not None
-        return output_ND
+        return _sum_slots(outer, groups, weights_Nk)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        hidden_ND, weights_Nk, up_EID, down_EDI, down_bias, projected, activated = ctx.saved_tensors
+        hidden_ND, weights_Nk, up_EID, down_EDI = ctx.saved_tensors[:4]
+        projected, activated, inner, outer = ctx.saved_tensors[4:]
         groups: Groups = ctx.groups
         width = down_EDI.shape[-1]
         slot_weights = weights_Nk.reshape(-1)[groups.slots, None]
-        grad_hidden, put = _collect(hidden_ND, groups)
-        grad_slot = hidden_ND.new_empty(len(groups.rows))
+        grad_x, grad_slot = torch.empty_like(outer), outer.new_empty(len(outer), 1, 1)
         grad_up, grad_down = torch.empty_like(up_EID), torch.empty_like(down_EDI)
         grad_up_bias = up_EID.new_zeros(up_EID.shape[:2]) if ctx.has_bias else None
-        grad_down_bias = torch.zeros_like(down_bias) if ctx.has_bias else None
-        inputs, outers, grads_x = (
-            _scratch(hidden_ND, groups, hidden_ND.shape[1]) for _ in range(3)
-        )
-        inners, grads_h, products = (_scratch(hidden_ND, groups, width) for _ in range(3))
+        grad_down_bias = up_EID.new_zeros(down_EDI.shape[:2]) if ctx.has_bias else None
+        inputs, grads = (_scratch(hidden_ND, groups, hidden_ND.shape[1]) for _ in range(2))
+        grads_h = _scratch(hidden_ND, groups, width)
         grads_block = _scratch(hidden_ND, groups, up_EID.shape[1])
         last = -1
         for e, start, end in groups.blocks:
-            n, rows, w = end - start, groups.rows[start:end], slot_weights[start:end]
-            block, h, t = projected[start:end], activated[start:end], products[:n]
-            g = torch.index_select(grad_output, 0, rows, out=outers[:n])
-            x = torch.index_select(hidden_ND, 0, rows, out=inputs[:n])
-            inner = torch.mul(h, block[:, width:], out=inners[:n]) if ctx.gated else h
+            n, rows = end - start, groups.rows[start:end]
+            parts, grad_parts = _parts(projected[start:end], width), _parts(grads_block[:n], width)
+            g = torch.index_select(grad_output, 0, rows, out=grads[:n])
+            torch.bmm(g[:, None], outer[start:end, :, None], out=grad_slot[start:end])
+            g *= slot_weights[start:end]
             grad_inner = torch.mm(g, down_EDI[e], out=grads_h[:n])
-            torch.sum(torch.mul(grad_inner, inner, out=t), -1, out=grad_slot[start:end])
-            if ctx.has_bias:
-                grad_slot[start:end] += g @ down_bias[e]
-            g *= w
-            grad_inner *= w
-            _multiply_into(grad_down[e], g.T, inner, first=e != last)
-            grad_block = grads_block[:n]
+            _multiply_into(grad_down[e], g.T, inner[start:end], first=e != last)
             if ctx.gated:
-                torch.mul(grad_inner, h, out=grad_block[:, width:])
-                torch.mul(grad_inner, block[:, width:], out=t)
-            ctx.act.backward(
-                t if ctx.gated else grad_inner, block[:, :width], grad_block[:, :width]
-            )
-            _multiply_into(grad_up[e], grad_block.T, x, first=e != last)
+                torch.mul(grad_inner, activated[start:end], out=grad_parts[1])
+                grad_inner *= parts[1]
+            ctx.act.backward(grad_inner, parts[0], grad_parts[0])
+            x = torch.index_select(hidden_ND, 0, rows, out=inputs[:n])
+            for i, grad_part in enumerate(grad_parts):
+                columns = slice(i * width, (i + 1) * width)
+                _multiply_into(grad_up[e, columns], grad_part.T, x, first=e != last)
+                _multiply_into(grad_x[start:end], grad_part, up_EID[e, columns], first=i == 0)
             if grad_up_bias is not None and grad_down_bias is not None:
-                grad_up_bias[e] += grad_block.sum(0)
+                grad_up_bias[e] += grad_parts.sum(1).view(-1)
                 grad_down_bias[e] += g.sum(0)
-            put(0, rows, torch.mm(grad_block, up_EID[e], out=grads_x[:n]))
             last = e
         _clear_idle_experts(groups, grad_up, grad_down)
         grad_weights = torch.zeros_like(weights_Nk).view(-1)
-        grad_weights[groups.slots] = grad_slot
+        grad_weights[groups.slots] = grad_slot.view(-1)
         grad_weights = grad_weights.view_as(weights_Nk)
         gradients = (grad_up, grad_down, grad_up_bias, grad_down_bias)
-        return (grad_hidden, grad_weights, *gradients, None, None, None)
+        return (_sum_slots(grad_x, groups), grad_weights, *gradients, None, None, None)
 
 
 def _few_slots_forward(
@@ -236,8 +241,7 @@ def _few_slots_forward(
         torch.mm(inner[start:end], down_EDI[e].T, out=block)
         if down_bias is not None:
             block += down_bias[e]
-    outer *= weights_Nk.reshape(-1)[groups.slots, None]
-    return torch.zeros_like(hidden_ND).index_add_(0, groups.rows, outer)
+    return _sum_slots(outer, groups, weights_Nk)
 
 
 def moescope_cpu_experts_forward(
