@@ -19,7 +19,7 @@ from .permutations import (
 from .sample import TokenSample
 
 PRIOR = 1.0  # tokens routed as the layer's load, added to every type
-LOWER_PERMUTATIONS = 20  # for the mean of a null that needs all tokens again in each
+LOWER_PERMUTATIONS = 10  # for the mean of a null that needs all tokens again in each
 
 
 @dataclass(frozen=True)

@@ -8,39 +8,37 @@ import pandas as pd
 from .sample import TokenSample
 
 LAGS = range(1, 9)
-SHUFFLES = 5
 
 
-def locality(sample: TokenSample, generator: np.random.Generator) -> pd.DataFrame:
+def locality(sample: TokenSample) -> pd.DataFrame:
     """Share of untouched tokens with the same first choice as the one `lag` positions on.
 
     Returns:
-        One row per layer and lag: `same`, `shuffled` (the document's first choices in random order:
-        what the document as a whole gives), `chance` (Σ_e p_e², what the load gives), `pairs`,
-        `documents`. Empty when nothing is sampled.
+        One row per layer and lag: `same`, `shuffled` (expected with the document's first choices in
+        random order: what the document as a whole gives), `chance` (Σ_e p_e², what the load
+        gives), `pairs`, `documents`. Empty when nothing is sampled.
     """
     first = np.ascontiguousarray(sample.experts[..., 0].T)  # (L, N)
     executed = (first < sample.num_experts).all(axis=0)
     documents, positions = sample.documents[executed], sample.positions[executed]
     first = first[:, executed]
     by_lag = {lag: _pairs(documents, positions, lag) for lag in LAGS}
-    shuffled = [
-        first[:, np.lexsort((generator.random(len(documents)), documents))] for _ in range(SHUFFLES)
-    ]
+    lengths = np.bincount(documents, minlength=len(sample.rows))
     records = []
     for position, layer in enumerate(sample.layers):
-        load = np.bincount(first[position], minlength=sample.num_experts) / max(len(documents), 1)
+        own = _document_choices(documents, first[position], len(sample.rows), sample.num_experts)
+        alike = (own * (own - 1.0)).sum(axis=1) / np.maximum(lengths * (lengths - 1.0), 1)
+        load = own.sum(axis=0) / max(len(documents), 1)
         for lag, (now, later) in by_lag.items():
             if not len(now):
                 continue
+            pairs = np.bincount(documents[now], minlength=len(sample.rows))
             records.append(
                 {
                     "layer": layer,
                     "lag": lag,
                     "same": np.mean(first[position, now] == first[position, later]),
-                    "shuffled": np.mean(
-                        [np.mean(x[position, now] == x[position, later]) for x in shuffled]
-                    ),
+                    "shuffled": (pairs * alike).sum() / len(now),
                     "chance": (load**2).sum(),
                     "pairs": len(now),
                     "documents": len(sample.rows),
@@ -48,6 +46,15 @@ def locality(sample: TokenSample, generator: np.random.Generator) -> pd.DataFram
             )
     columns = ["layer", "lag", "same", "shuffled", "chance", "pairs", "documents"]
     return pd.DataFrame(records, columns=columns)
+
+
+def _document_choices(
+    documents: np.ndarray, first: np.ndarray, num_documents: int, num_experts: int
+) -> np.ndarray:
+    """First choices of each document: (S, E)."""
+    cells = documents * num_experts + first
+    counts: np.ndarray = np.bincount(cells, minlength=num_documents * num_experts)
+    return counts.reshape(num_documents, num_experts)
 
 
 def _pairs(documents: np.ndarray, positions: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:

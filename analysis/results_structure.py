@@ -96,7 +96,7 @@ def analyse_structure(
         ),
         flows=flows,
         flow_information=flow_information,
-        locality=locality(sample, generator),
+        locality=locality(sample),
         confidence=_confidence(store, data),
         knockout=_knockout(store, data, resampling),
     )

@@ -128,7 +128,7 @@ def measure(documents: int, permutations: int) -> dict[str, float]:
     coactivation_pairs(pairs + pairs.swapaxes(1, 2), EXPERTS**2 * 9, data.layers, TOP_K)
     layer_flow(pairs[1:], data.layers, generator)
     watch.lap("E8, E9")
-    locality(sample, generator)
+    locality(sample)
     watch.lap("E10")
     return watch.parts
 

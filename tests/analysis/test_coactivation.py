@@ -77,7 +77,7 @@ def test_locality_equals_a_loop_and_sees_runs() -> None:
             "experts": sample.experts[gaps],
         }
     )
-    frame = locality(holes, np.random.default_rng(1)).set_index("lag")
+    frame = locality(holes).set_index("lag")
     first = {
         (d, p): e
         for d, p, e in zip(holes.documents, holes.positions, holes.experts[:, 0, 0], strict=True)
@@ -87,8 +87,17 @@ def test_locality_equals_a_loop_and_sees_runs() -> None:
         assert frame.same[lag] == pytest.approx(np.mean([a == b for a, b in both]))
         assert frame.pairs[lag] == len(both)
         assert frame.same[lag] == pytest.approx(frame.shuffled[lag], abs=0.05)
+    generator, order = np.random.default_rng(1), np.arange(len(holes.documents))
+    shuffles = []
+    for _ in range(40):
+        mixed = order[np.lexsort((generator.random(len(order)), holes.documents))]
+        at = dict(zip(zip(holes.documents, holes.positions, strict=True), mixed, strict=True))
+        now = [(at[d, p], at[d, p + 2]) for d, p in at if (d, p + 2) in at]
+        chosen = holes.experts[:, 0, 0]
+        shuffles.append(np.mean([chosen[a] == chosen[b] for a, b in now]))
+    assert frame.shuffled[2] == pytest.approx(np.mean(shuffles), abs=0.01)
     holes.experts[:, 0, 0] = holes.positions // 10  # runs of ten
-    runs = locality(holes, np.random.default_rng(1)).set_index("lag")
+    runs = locality(holes).set_index("lag")
     assert runs.same[1] > 0.85 > 0.4 > runs.shuffled[1]
     assert runs.chance[1] == pytest.approx(0.25, abs=0.01)
 
