@@ -36,7 +36,10 @@ class ModelSection(Section):
     dropout: float = Field(ge=0, lt=1, description="dropout on embeddings and sublayer outputs")
     max_position_embeddings: int = Field(ge=8, description="longest sequence")
     tie_word_embeddings: bool = Field(description="share input and output embeddings")
-    initializer_range: float = Field(gt=0, description="std of the truncated-normal init")
+    initializer_range: float = Field(gt=0, description="std of the initial weights")
+    init_scheme: Literal["truncated_normal", "normal", "switch"] = Field(
+        description="cut at 3 std and scaled by depth, plain normal, or Switch's smaller std"
+    )
 
 
 class TopkRouter(Section):
@@ -133,3 +136,13 @@ class Balance(Section):
     importance: float = Field(ge=0, description="CV² of the summed weights (0 at balance)")
     load: float = Field(ge=0, description="CV² of the smooth load; noisy_topk only (0 at balance)")
     entropy: float = Field(ge=0, description="log E − entropy of the mean choice (0 at balance)")
+    orthogonality: float = Field(
+        ge=0, description="mean squared cosine between experts' weights (0 when orthogonal)"
+    )
+    scope: Literal["local", "global"] = Field(
+        description="expert load of the switch loss: each process's own, or over all processes"
+    )
+
+    def coefficients(self) -> dict[str, float]:
+        """The losses that are on, by name."""
+        return {k: v for k, v in self.model_dump(exclude={"scope"}).items() if v > 0}

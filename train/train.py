@@ -66,7 +66,8 @@ def run(stage: StageRun) -> Mapping[str, Any]:
             checkpoints.write_owner(owner)
         trainer = MoescopeTrainer(
             settings=config.train,
-            coefficients={k: v for k, v in config.balance.model_dump().items() if v > 0},
+            coefficients=config.balance.coefficients(),
+            balance_scope=config.balance.scope,
             topics=Topics(dataset.counts["topics"], splits.validation.document_topics),
             eval_rows=evaluation_rows(config, len(splits.validation)),
             progress=done_before(checkpoints, resume_from),

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -71,6 +71,7 @@ class MoescopeTrainer(Trainer):
     Args:
         settings: the `train` section.
         coefficients: balance loss name → coefficient, those above zero.
+        balance_scope: whose load the balance losses of training see (`model.balance_losses`).
         topics: topics of the evaluation split's documents.
         eval_rows: which evaluation examples to score during training; None = all.
         progress: what earlier processes did, when resuming.
@@ -89,6 +90,7 @@ class MoescopeTrainer(Trainer):
         *,
         settings: Train,
         coefficients: Mapping[str, float],
+        balance_scope: Literal["local", "global"] = "local",
         topics: Topics,
         eval_rows: np.ndarray | None = None,
         progress: Progress | None = None,
@@ -99,6 +101,7 @@ class MoescopeTrainer(Trainer):
         architecture = self.model.config
         self.settings = settings
         self.coefficients = dict(coefficients) if architecture.num_experts else {}
+        self.balance_scope = balance_scope
         self.topics = topics
         self._topic_of_document = torch.tensor(
             topics.of_document, dtype=torch.int64, device=self.args.device
@@ -181,7 +184,7 @@ class MoescopeTrainer(Trainer):
         mask = inputs["attention_mask"]
         # losses and sums in float32 whatever the autocast
         with torch.autocast(mask.device.type, enabled=False):
-            balance = self._balance_losses(outputs, mask)
+            balance = self._balance_losses(outputs, mask, self.balance_scope)
             share = mask.sum() / self._step_tokens
             for name, coefficient in self.coefficients.items():
                 loss = loss + share * coefficient * balance[name]
@@ -242,12 +245,16 @@ class MoescopeTrainer(Trainer):
             },
         )
 
-    def _balance_losses(self, outputs: Any, mask: Tensor) -> dict[str, Tensor]:
+    def _balance_losses(
+        self, outputs: Any, mask: Tensor, scope: Literal["local", "global"]
+    ) -> dict[str, Tensor]:
+        """Unweighted losses; evaluation is "local": its processes may have unequal batches."""
         return balance_losses(
             outputs.routing or (),
             mask,
             list(self.coefficients),
             experts=self.model.expert_modules(),
+            scope=scope,
         )
 
     def _balance(self, sums: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -319,7 +326,7 @@ class MoescopeTrainer(Trainer):
         targets = inputs["labels"].flatten()[positions]
         topics = self._topic_of_document[inputs["document_ids"].flatten()[positions]]
         tokens = mask.sum()
-        balance = self._balance_losses(outputs, mask)
+        balance = self._balance_losses(outputs, mask, "local")
         return {
             **language_sums(outputs.logits, targets, topics, len(self.topics.names)),
             **routing_sums(outputs.routing or (), mask),

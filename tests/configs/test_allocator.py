@@ -1,4 +1,4 @@
-"""Kept memory: from the first steps on, a step meets no fresh pages."""
+"""Kept memory: a block that was freed is handed out again without page faults."""
 
 import subprocess
 import sys
@@ -8,32 +8,32 @@ import pytest
 from tests.conftest import ROOT
 
 FAULTS = """
-import resource, sys, torch
+import ctypes, resource, sys
 from configs.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
-x = torch.zeros(2**20, 4)
-weight = torch.zeros(4, 4, requires_grad=True)
-def step():
-    (x @ weight).relu().square().sum().backward()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-warm = [step() for _ in range(8)]
-print([step() for _ in range(12)][-1] - warm[-1])
+libc, size = ctypes.CDLL(None), 2**26
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def use():
+    block = libc.malloc(size)
+    ctypes.memset(block, 1, size)
+    libc.free(block)
+use()
+before = faults()
+use()
+print(faults() - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_a_step_reuses_what_the_last_one_freed() -> None:
+def test_a_freed_block_is_used_again() -> None:
     faults = {}
     for mode in ("keep", "default"):
-        done = subprocess.run(
-            [sys.executable, "-c", FAULTS, mode],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        command = [sys.executable, "-c", FAULTS, mode]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         faults[mode] = int(done.stdout)
     if faults["default"] < 1000:
-        pytest.skip("pages are huge here: nothing to save")
-    assert faults["keep"] < faults["default"] / 4
+        pytest.skip("huge pages, or another C library: nothing to save")
+    assert faults["keep"] < 100
