@@ -19,7 +19,6 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from configs.allocator import keep_freed_memory
-from configs.allocator import keep_freed_memory
 from configs.cli import main
 from configs.errors import UserError
 from configs.manifest import Manifest
@@ -44,7 +43,6 @@ from .unigram import unigram_entropy
 
 def run(stage: StageRun) -> Mapping[str, Any]:
     """Trains, or goes on from the last checkpoint of the same config and dataset."""
-    keep_freed_memory()
     keep_freed_memory()
     config, dataset = stage.config, stage.inputs["mask"]
     tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
