@@ -54,7 +54,7 @@ def _pair_panels(results: RoutingResults) -> list[Panel]:
 
 def _flow_panels(results: RoutingResults) -> list[Panel]:
     frame, information = results.structure.flows, results.structure.flow_information
-    if frame.empty:
+    if frame.empty or not frame.tokens.any():
         return []
     threshold = FLOW_THRESHOLD / results.num_experts**2
     told = "; ".join(
