@@ -48,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in commands:
         print(f"moescope: {unknown_choice('stage', name, commands)}", file=sys.stderr)
         return 2
-    # threads that wait must sleep, not spin: beside other work spinning costs ten times the speed
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP threads wait a little, then sleep: as fast as spinning on an idle machine, and several
+    # times faster beside other work (docs/training.md)
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         stages = load_stages(name)
     except KeyboardInterrupt:

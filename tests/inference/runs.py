@@ -1,4 +1,4 @@
-"""A small dataset, a small encoder with its checkpoint, and the route stage on them."""
+"""A small corpus with its dataset, a small encoder with its checkpoint, and the route stage."""
 
 from pathlib import Path
 
