@@ -169,8 +169,9 @@ class FusedExperts(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        hidden_ND, weights_Nk, up_EID, down_EDI = ctx.saved_tensors[:4]
-        projected, activated, inner, outer = ctx.saved_tensors[4:]
+        saved = ctx.saved_tensors  # once: gradient checkpointing gives them a single time
+        hidden_ND, weights_Nk, up_EID, down_EDI = saved[:4]
+        projected, activated, inner, outer = saved[4:]
         groups: Groups = ctx.groups
         width = down_EDI.shape[-1]
         slot_weights = weights_Nk.reshape(-1)[groups.slots, None]
