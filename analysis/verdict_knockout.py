@@ -32,9 +32,10 @@ def knockout_sentences(results: RoutingResults) -> Iterator[Sentence]:
     felt = frame[frame.p_value <= results.alpha]
     top = largest(frame if specific.empty else specific, "specificity")
     listed = frame.sort_values("specificity", ascending=False).head(LISTED)
+    beyond = top.effect > top.control_high
     yield Sentence(
         "knock-out",
-        "none" if specific.empty else "finding",
+        "none" if specific.empty else "finding" if beyond else "fact",
         _claim(specific, felt, top, len(frame)),
         f"{'; '.join(_pair(row, results) for row in rows(listed))}. n = {top.documents} documents "
         f"per topic; unit: nats per masked token; baseline: {top.controls} load-matched experts, "
@@ -48,7 +49,7 @@ def _claim(specific: pd.DataFrame, felt: pd.DataFrame, top: Any, pairs: int) -> 
         return (
             f"Taking away {name} harms “{topic}” more than other topics: its loss rises by "
             f"{number(top.effect, 2)} nats per masked token, theirs by "
-            f"{number(top.other_effect, 2)}"
+            f"{number(top.other_effect, 2)}; {_against_controls(top)}"
             + (f"; {len(specific)} of {pairs} pairs are like this." if len(specific) > 1 else ".")
         )
     if felt.empty:
@@ -58,6 +59,13 @@ def _claim(specific: pd.DataFrame, felt: pd.DataFrame, top: Any, pairs: int) -> 
         "No evidence that losing its preferred expert harms a topic more than others: losing "
         f"{listing(list(dict.fromkeys(names)))} harms all alike."
     )
+
+
+def _against_controls(row: Any) -> str:
+    """Specific is not yet special: an expert of the same load may cost the topic as much."""
+    place = "above" if row.effect > row.control_high else "within"
+    low, high = number(row.control_low, 2), number(row.control_high, 2)
+    return f"that is {place} the 95% range of load-matched experts ({low} to {high})"
 
 
 def _pair(row: Any, results: RoutingResults) -> str:

@@ -134,8 +134,12 @@ def test_context_sentence_says_how_much_is_vocabulary(tmp_path: Path) -> None:
     assert "only 9 documents are kept token by token" in few.claim
 
 
-@pytest.mark.parametrize(("own", "tone"), [(0.4, "finding"), (0.0, "none")])
-def test_knock_out_sentence_follows_the_specificity(own: float, tone: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("own", "control", "tone"), [(0.4, 0.0, "finding"), (0.4, 0.5, "fact"), (0.0, 0.0, "none")]
+)
+def test_knock_out_sentence_follows_the_specificity(
+    own: float, control: float, tone: str, tmp_path: Path
+) -> None:
     generator = np.random.default_rng(0)
     store = RoutingStore.open(write_store(tmp_path, Planted(documents_per_topic=15), generator))
     kinds = ["chosen"] * 4 + ["control"] * 4
@@ -148,7 +152,9 @@ def test_knock_out_sentence_follows_the_specificity(own: float, tone: str, tmp_p
                 "chosen_for": expert if kind == "chosen" else -1,
                 "load": 0.1,
                 "document": document,
-                "loss_change": generator.normal(0, 0.1) + own * (expert == 0 and topic == 0),
+                "loss_change": generator.normal(0, 0.1)
+                + own * (expert == 0 and topic == 0)
+                + control * (kind == "control"),
                 "num_labels": 10,
             }
             for expert, kind in enumerate(kinds)
@@ -164,5 +170,6 @@ def test_knock_out_sentence_follows_the_specificity(own: float, tone: str, tmp_p
     assert said.tone == tone
     if own:
         assert said.claim.startswith("Taking away L2·E0 harms “arrays” more than other topics")
+        assert ("above the 95% range" in said.claim) == (tone == "finding")
     else:
         assert said.claim.startswith("No evidence that")
