@@ -1,0 +1,138 @@
+"""E14 between runs: experts are found again under other names, and strangers are not."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from analysis.matching import match_experts, run_similarity, shared_profiles
+from inference.store import RoutingStore, StoreFacts
+
+TYPES, EXPERTS, LAYERS = 200, 8, (0, 2)
+
+
+def planted(
+    logits: np.ndarray, generator: np.random.Generator, tokens: int = 20_000
+) -> RoutingStore:
+    """A store in memory whose types go to experts by their own log-odds (X, L, E)."""
+    types, layers, experts = logits.shape
+    frequency = 1 / np.arange(2, types + 2)
+    seen = generator.multinomial(tokens, frequency / frequency.sum())
+    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    counts = generator.multinomial(seen[:, None], shares)
+    facts = StoreFacts(
+        layers=list(LAYERS[:layers]),
+        num_experts=experts,
+        top_k=1,
+        topics=["a"],
+        num_tokens=tokens,
+        num_documents=0,
+        types=list(range(types)),
+        type_strings=[*(f"t{x}" for x in range(types)), "other"],
+        token_classes=["word"],
+        type_classes=[0] * types,
+        position_edges=[0],
+        model="planted",
+        split="probe",
+    )
+    tables = {
+        "type_expert": np.concatenate([counts, np.zeros((1, layers, experts), np.int64)]),
+        "type_tokens": np.append(seen, 0),
+    }
+    known = {"folder": Path("planted"), "facts": facts, "tables": tables}
+    return RoutingStore(**{field.name: known.get(field.name) for field in fields(RoutingStore)})
+
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def logits(generator: np.random.Generator) -> np.ndarray:
+    return 1.5 * generator.normal(size=(TYPES, len(LAYERS), EXPERTS))
+
+
+def reordered(store: RoutingStore, order: np.ndarray) -> RoutingStore:
+    """The same store with its types in another order, as another run's frequencies give."""
+    facts, last = store.facts, len(order)
+    names = [facts.type_strings[row] for row in order] + ["other"]
+    rows = np.append(order, last)
+    tables = {name: table[rows] for name, table in store.tables.items()}
+    return replace(store, facts=facts.model_copy(update={"type_strings": names}), tables=tables)
+
+
+def test_a_run_is_itself(logits: np.ndarray, generator: np.random.Generator) -> None:
+    store = planted(logits, generator)
+    experts = match_experts(store, store, generator, 19)
+    assert (experts.expert == experts.matched_expert).all()
+    np.testing.assert_allclose(experts.similarity, 1)
+    layers = run_similarity(store, store, generator, 19)
+    np.testing.assert_allclose(layers.similarity, 1)
+    assert layers.layer.tolist() == list(LAYERS)
+    assert (layers.p_value == 0.05).all()
+
+
+def test_renumbered_experts_are_found_under_their_new_numbers(
+    logits: np.ndarray, generator: np.random.Generator
+) -> None:
+    first = planted(logits, generator)
+    numbers = np.stack([generator.permutation(EXPERTS) for _ in LAYERS])
+    renamed = np.take_along_axis(logits, numbers[None], axis=2)  # new expert j was numbers[j]
+    second = reordered(planted(renamed, generator), generator.permutation(TYPES))
+    found = match_experts(first, second, generator, 39)
+    for position, layer in enumerate(LAYERS):
+        own = found[found.layer == layer]
+        assert numbers[position][own.matched_expert].tolist() == own.expert.tolist()
+    assert (found.similarity > found.null_high).all()
+    assert (found.p_value == 1 / 40).all()
+    assert (run_similarity(first, second, generator, 39).excess > 0.7).all()
+
+
+def test_strangers_are_no_more_alike_than_the_null(generator: np.random.Generator) -> None:
+    p_values, excess = [], []
+    for _ in range(20):
+        first, second = (
+            planted(1.5 * generator.normal(size=(TYPES, 1, EXPERTS)), generator) for _ in range(2)
+        )
+        layer = run_similarity(first, second, generator, 19)
+        p_values.append(layer.p_value[0])
+        excess.append(layer.excess[0])
+        assert layer.similarity[0] > 0.1, "the best pairs of strangers correlate: hence the null"
+    assert sum(p <= 0.05 for p in p_values) <= 4
+    assert abs(np.mean(excess)) < 0.05
+
+
+def test_correlations_equal_a_slow_twin(logits: np.ndarray, generator: np.random.Generator) -> None:
+    first, second = (
+        planted(x, generator) for x in (logits, logits + generator.normal(size=logits.shape))
+    )
+    shared = shared_profiles(first, second)
+    assert (np.diff(shared.weights) >= 0).all()
+    assert shared.weights.sum() == pytest.approx(1)
+    table = np.zeros((EXPERTS, EXPERTS))
+    for i in range(EXPERTS):
+        for j in range(EXPERTS):
+            cov = np.cov(shared.first[1, i], shared.second[1, j], aweights=shared.weights, ddof=0)
+            table[i, j] = cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1])
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    found = match_experts(first, second, generator, 19)
+    own = found[found.layer == LAYERS[1]]
+    assert own.matched_expert.tolist() == columns.tolist()
+    np.testing.assert_allclose(own.similarity, table[rows, columns])
+
+
+def test_different_sizes_and_nothing_in_common(
+    logits: np.ndarray, generator: np.random.Generator
+) -> None:
+    large, small = planted(logits, generator), planted(logits[..., 2:], generator)
+    found = match_experts(large, small, generator, 19)
+    assert found.groupby("layer").size().tolist() == [EXPERTS - 2] * 2
+    assert (found.expert - found.matched_expert == 2).mean() > 0.8
+    other = replace(
+        small, facts=small.facts.model_copy(update={"type_strings": ["other"] * (TYPES + 1)})
+    )
+    assert match_experts(large, other, generator, 19).empty
+    assert run_similarity(large, other, generator, 19).empty
