@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
@@ -28,14 +28,22 @@ FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c"
 
 def main(stages: Sequence[Stage], arguments: Sequence[str], program: str) -> int:
     """Runs the stages in order with one config; returns the exit code (0, 2, or 130)."""
-    arguments = list(arguments)
     if {"-h", "--help"} & set(arguments):
         print_stage_help(stages, program)
         return 0
+    return guarded(lambda rest: _run_hydra(stages, _flags_first(rest), program), arguments)
+
+
+def guarded(job: Callable[[list[str]], None], arguments: Sequence[str]) -> int:
+    """Runs a command's job with its arguments; a user's mistake becomes one line.
+
+    Returns:
+        The exit code: 0, 2 (a mistake), or 130 (interrupted).
+    """
     debug = "--debug" in arguments
     _quiet(debug)
     try:
-        _run_hydra(stages, _flags_first([a for a in arguments if a != "--debug"]), program)
+        job([argument for argument in arguments if argument != "--debug"])
     except KeyboardInterrupt:
         console.print("interrupted; finished stages are kept, the same command goes on from there")
         return 130
@@ -78,7 +86,7 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
     @hydra.main(version_base="1.3", config_path="pkg://configs", config_name="moescope")
     def job(tree: DictConfig) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            tree.name = run_name(tree.name, HydraConfig.get().job.override_dirname)
+            tree.name = run_name(tree.name, swept(HydraConfig.get().overrides.task, arguments))
             console.rule(tree.name)
             _run_stages(stages, load_config(tree), command)
             return
@@ -101,6 +109,14 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
 def _run_stages(stages: Sequence[Stage], config: Config, command: str) -> None:
     for stage in stages:
         execute(stage, config, command)
+
+
+def swept(overrides: Sequence[str], arguments: Sequence[str]) -> str:
+    """Returns the overrides that tell a sweep's runs apart: not those typed for all of them."""
+    fixed = {*arguments}
+    keys = ("name", "force", "experiment", "paths.runs")
+    own = (o for o in overrides if o not in fixed and o.partition("=")[0] not in keys)
+    return ",".join(sorted(own))
 
 
 def run_name(name: str, overrides: str) -> str:

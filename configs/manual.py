@@ -22,21 +22,30 @@ GENERAL = ("name", "seed", "force", "paths")
 
 def print_stage_help(stages: "Sequence[Stage]", program: str) -> None:
     """Prints the stages' summary, their parameters, and how to override them."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{program}[/bold] [KEY=VALUE ...]   ", end="")
-    console.print("; ".join(stage.summary for stage in stages), markup=False)
-    console.print(
-        "\nOverride any value below as KEY=VALUE; GROUP=CHOICE picks a preset. -m sweeps "
-        "(KEY=A,B,C).\n--cfg job prints the composed config, --debug shows tracebacks, "
-        "--config-dir DIR adds your own presets.\n",
-        markup=False,
-    )
-    _print_presets(console, "experiment")
     sections = dict.fromkeys(
         name for stage in stages for name in (*stage.sections, *stage.side_sections)
     )
+    summary = "; ".join(stage.summary for stage in stages)
+    print_help(
+        f"{program} [KEY=VALUE ...]",
+        f"{summary}\n\n"
+        "Override any value below as KEY=VALUE; GROUP=CHOICE picks a preset. -m sweeps "
+        "(KEY=A,B,C).\n--cfg job prints the composed config, --debug shows tracebacks, "
+        "--config-dir DIR adds your own presets.\n",
+        ("experiment",),
+        (*sections, *GENERAL),
+    )
+
+
+def print_help(usage: str, teaching: str, groups: Sequence[str], sections: Sequence[str]) -> None:
+    """Prints a command's usage, what it does, the presets of config groups, and its parameters."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(usage, end="   ", markup=False, style="bold")
+    console.print(teaching, markup=False)
+    for group in groups:
+        _print_presets(console, group)
     defaults = default_values()
-    for name in (*sections, *GENERAL):
+    for name in sections:
         _print_section(console, name, Config.model_fields[name], defaults.get(name))
 
 

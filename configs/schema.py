@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from .schema_corpus import Corpus, Source
 from .schema_dataset import DatasetConfig, Masking, Tokenizer
+from .schema_generate import Generate
 from .schema_model import Balance, ModelSection, Router
 from .schema_report import Report, Route
 from .schema_train import Tracking, Train
@@ -47,6 +48,7 @@ class Config(Section):
     tracking: Tracking
     route: Route
     report: Report
+    generate: Generate
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
