@@ -10,6 +10,10 @@ from .section import Section
 class ModelSection(Section):
     """The architecture; names are those of transformers' configurations."""
 
+    is_causal: bool = Field(
+        description="true: decoder, each token predicted from those before it; "
+        "false: encoder, masked tokens predicted from both sides"
+    )
     hidden_size: int = Field(ge=1, description="width of the residual stream")
     num_hidden_layers: int = Field(ge=1, description="number of blocks")
     num_attention_heads: int = Field(ge=1, description="attention heads")
@@ -25,14 +29,21 @@ class ModelSection(Section):
     moe_every: int = Field(ge=1, description="every n-th block after those is MoE")
     norm_position: Literal["pre", "post"] = Field(description="norm before or after each sublayer")
     norm_type: Literal["layer", "rms"] = Field(description="LayerNorm or RMSNorm")
+    norm_eps: float = Field(gt=0, description="added to the variance inside a norm's root")
+    embedding_norm: bool = Field(description="a norm right after the embeddings (BERT)")
     position_type: Literal["rope", "learned", "sinusoidal"] = Field(
         description="how positions are encoded"
     )
     rope_theta: float = Field(gt=0, description="RoPE base")
-    hidden_act: Literal["silu", "gelu", "relu"] = Field(description="feed-forward activation")
+    hidden_act: Literal["silu", "gelu", "gelu_pytorch_tanh", "relu"] = Field(
+        description="feed-forward activation"
+    )
     gated: bool = Field(description="gated feed-forward (SwiGLU, GEGLU)")
     qk_norm: bool = Field(description="RMSNorm on queries and keys")
+    qk_norm_per_head: bool = Field(description="that norm per head (Qwen3), or over all (OLMoE)")
     attention_bias: bool = Field(description="biases in the attention projections")
+    mlp_bias: bool = Field(description="biases in the feed-forward and the experts")
+    head_bias: bool = Field(description="biases of the output over the vocabulary")
     dropout: float = Field(ge=0, lt=1, description="dropout on embeddings and sublayer outputs")
     max_position_embeddings: int = Field(ge=8, description="longest sequence")
     tie_word_embeddings: bool = Field(description="share input and output embeddings")
@@ -140,7 +151,7 @@ class Balance(Section):
         ge=0, description="mean squared cosine between experts' weights (0 when orthogonal)"
     )
     scope: Literal["local", "global"] = Field(
-        description="expert load of the switch loss: each process's own, or over all processes"
+        description="balance each process's tokens by themselves, or all processes' together"
     )
 
     def coefficients(self) -> dict[str, float]:

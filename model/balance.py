@@ -23,13 +23,15 @@ class LayerStatistics(NamedTuple):
     mask: Tensor
     """(N,) float32, 1 at real tokens."""
     num_tokens: Tensor
-    """Scalar float32, at least 1."""
+    """Scalar float32, at least 1 (with scope "global" the mean over processes)."""
     load: Tensor
     """(E,) f_e, sums to 1; without gradient."""
     importance: Tensor
     """(E,) P_e, sums to 1."""
     experts: nn.Module | None
     """The layer's experts, for losses on their weights."""
+    across: bool
+    """Whether what is summed over tokens is summed over processes, too (scope "global")."""
 
 
 def switch_loss(layer: LayerStatistics) -> Tensor:
@@ -43,8 +45,8 @@ def gshard_loss(layer: LayerStatistics) -> Tensor:
     The paper's mean over experts of (c_e / S) m_e, times E^2: 1 at perfect balance, at most E.
     """
     first = layer.routing._replace(expert_ids=layer.routing.expert_ids[:, :1], dropped=None)
-    counts = first.counts()
-    share = counts / counts.sum().clamp(min=1)
+    counts = _mean_over_processes(first.counts(), layer.across)
+    share = counts / counts.sum().clamp(min=1e-10)
     return share.numel() * (share * layer.importance).sum()
 
 
@@ -52,6 +54,20 @@ def z_loss(layer: LayerStatistics) -> Tensor:
     """Mean of logsumexp(logits)^2 (ST-MoE, arXiv 2202.08906, eq. 5). log(E)^2 at zero logits."""
     squares = layer.routing.logits.logsumexp(-1).square()
     return (squares * layer.mask).sum() / layer.num_tokens
+
+
+def _mean_over_processes(x: Tensor, across: bool) -> Tensor:
+    """The mean of `x`, with the gradient of this process's own part.
+
+    Data parallelism averages gradients, so the processes' parts add up to the gradient of the loss
+    on all their text.
+    """
+    distributed = torch.distributed
+    if not (across and distributed.is_available() and distributed.is_initialized()):
+        return x
+    total = x.detach().clone()
+    distributed.all_reduce(total)
+    return x + (total / distributed.get_world_size() - x.detach())
 
 
 def _squared_variation(x: Tensor) -> Tensor:
@@ -66,7 +82,8 @@ def importance_loss(layer: LayerStatistics) -> Tensor:
     routing = layer.routing
     total = routing.logits.new_zeros(routing.num_experts + 1)
     ids = routing.dispatched_ids().reshape(-1)
-    return _squared_variation(total.scatter_add(0, ids, routing.weights.reshape(-1))[:-1])
+    total = total.scatter_add(0, ids, routing.weights.reshape(-1))[:-1]
+    return _squared_variation(_mean_over_processes(total, layer.across))
 
 
 def load_loss(layer: LayerStatistics) -> Tensor:
@@ -76,7 +93,7 @@ def load_loss(layer: LayerStatistics) -> Tensor:
     """
     if layer.routing.load is None:
         return layer.importance.new_zeros(())
-    return _squared_variation(layer.routing.load)
+    return _squared_variation(_mean_over_processes(layer.routing.load, layer.across))
 
 
 def entropy_loss(layer: LayerStatistics) -> Tensor:
@@ -111,12 +128,6 @@ BALANCE_LOSSES: dict[str, Callable[[LayerStatistics], Tensor]] = {
 }
 
 
-def _sum_over_processes(x: Tensor) -> Tensor:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(x)
-    return x
-
-
 def layer_statistics(
     routing: Routing, token_mask: Tensor | None, experts: nn.Module | None, *, across: bool
 ) -> LayerStatistics:
@@ -125,13 +136,13 @@ def layer_statistics(
         mask = routing.logits.new_ones(len(routing.logits))
     else:
         mask = token_mask.reshape(-1).to(routing.logits.dtype)
-    num_tokens = mask.sum().clamp(min=1)
-    counts = routing.counts().detach()
-    if across:
-        counts = _sum_over_processes(counts)
-    load = counts / counts.sum().clamp(min=1)
-    importance = (routing.probabilities * mask[:, None]).sum(0) / num_tokens
-    return LayerStatistics(routing, mask, num_tokens, load, importance, experts)
+    counts, E = routing.counts().detach(), routing.num_experts
+    mass = (routing.probabilities * mask[:, None]).sum(0)
+    # one message for all three
+    sums = _mean_over_processes(torch.cat([counts, mass, mask.sum()[None]]), across)
+    counts, mass, num_tokens = sums[:E], sums[E:-1], sums[-1].clamp(min=1)
+    load = counts / counts.sum().clamp(min=1e-10)
+    return LayerStatistics(routing, mask, num_tokens, load, mass / num_tokens, experts, across)
 
 
 def balance_losses(
@@ -150,9 +161,11 @@ def balance_losses(
         names: keys of `BALANCE_LOSSES`.
         experts: one module per MoE layer (`model.expert_modules()`), for "orthogonality".
         scope: under data parallelism, "local" balances each process's micro-batch by itself,
-            which pushes every expert to serve every kind of text; "global" takes the load f_e of
-            "switch" over all processes, which lets experts specialise (arXiv 2501.11873). P_e
-            stays local: the mean of gradients over processes makes it global.
+            which pushes every expert to serve every kind of text; "global" balances their tokens
+            together, which lets experts specialise (arXiv 2501.11873): every loss and, once the
+            processes' gradients are averaged, its gradient are those of one process with all the
+            text. One small message per layer, and one more for each of "gshard", "importance" and
+            "load".
 
     Returns:
         Scalars by name, unweighted; {} when there is no MoE layer.
