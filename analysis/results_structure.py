@@ -17,6 +17,7 @@ from .locality import confidence, locality
 from .permutations import permuted_topics, restricted_orders
 from .probe import probe_input, signature_probe
 from .sample import UNTOUCHED, TokenSample
+from .saturation import routing_saturation
 from .topic_map import document_points, topic_map
 
 NOT_TEXT = ("mask", "special")  # classes of other strata than untouched text
@@ -38,6 +39,7 @@ class StructureResults:
         locality: `locality.locality`.
         confidence: `locality.confidence`.
         knockout: `knockout.knockout_effects`; empty where none were recorded.
+        saturation: `saturation.routing_saturation`; empty without snapshots.
     """
 
     topic_map: pd.DataFrame
@@ -51,6 +53,7 @@ class StructureResults:
     locality: pd.DataFrame
     confidence: pd.DataFrame
     knockout: pd.DataFrame
+    saturation: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def analyse_structure(
         locality=locality(sample),
         confidence=_confidence(store, data),
         knockout=_knockout(store, data, resampling),
+        saturation=routing_saturation(store.saturation, store.documents, data, resampling.weights),
     )
 
 

@@ -7,6 +7,7 @@ from .permutations import MIN_DOCUMENTS_FOR_P, MIN_DOCUMENTS_FOR_TRUST
 from .results import RoutingResults
 from .sentence import Sentence, capital
 from .text import number, visible
+from .verdict_checkpoints import saturation_sentences
 from .verdict_context import context_sentences
 from .verdict_form import form_sentences, load_sentences, masked_sentences, vocabulary_sentences
 from .verdict_knockout import knockout_sentences
@@ -44,6 +45,7 @@ def write_verdict(
         *vocabulary_sentences(results),
         *masked_sentences(results),
         *load_sentences(results),
+        *saturation_sentences(results),
         *(model_sentences(quality) if quality else ()),
         *corpus_sentences(results, audit_warnings),
     ]
