@@ -92,16 +92,28 @@ class SpanMasking(_Masking):
         return self
 
 
-Masking = Annotated[TokenMasking | WholeWordMasking | SpanMasking, Field(discriminator="name")]
+class NoMasking(Section):
+    """No masks: for decoders."""
+
+    name: Literal["none"]
+
+
+Masking = Annotated[
+    TokenMasking | WholeWordMasking | SpanMasking | NoMasking, Field(discriminator="name")
+]
 
 
 class DatasetConfig(Section):
     """How documents become examples."""
 
     sequence_length: int = Field(ge=8, description="tokens per example, special tokens included")
-    packing: Literal["none", "documents"] = Field(
-        description="documents: fill each example with several documents of one topic, "
-        "attention kept inside each"
+    packing: Literal["none", "documents", "blocks"] = Field(
+        description="documents: fill each example with several documents of one topic; blocks: "
+        "documents end to end, an end token after each, cut into examples of full length"
+    )
+    attend_across: bool = Field(
+        description="packed documents attend to those before them in the example (as nanoGPT); "
+        "else attention stays inside each"
     )
     train_masks: Literal["dynamic", "static"] = Field(
         description="dynamic: new masks every epoch; static: drawn once and stored"

@@ -1,6 +1,8 @@
 """Collation: rows of an `ExampleDataset` become one padded, masked batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,46 +18,50 @@ from .tokenizers import TokenizerFacts
 IGNORED = -100  # label of positions without a loss (torch's cross entropy)
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How examples hold documents.
+
+    Attributes:
+        attend_across: documents of one example attend to each other; positions run on.
+        ends_are_text: the token after a document is predicted like text (packing=blocks).
+    """
+
+    attend_across: bool = False
+    ends_are_text: bool = False
+
+
+ONE_DOCUMENT = Layout()
+
+
+def layout_of(dataset: Mapping[str, Any]) -> Layout:
+    """Reads the layout from the `dataset` section of the dataset's own manifest."""
+    return Layout(dataset["attend_across"], dataset["packing"] == "blocks")
+
+
 class MaskingCollator:
-    """Masks and pads; picklable, without state of its own.
+    """Masks and pads, for an encoder; picklable, without state of its own.
 
     Rows that carry fixed masks (`corrupted_ids`, `mask_kind`) keep them; others get the mask
     of (seed, row["epoch"], row["example_id"]).
     """
 
-    def __init__(self, facts: TokenizerFacts, masking: Masking, seed: int) -> None:
-        self.facts, self.masking, self.seed = facts, masking, seed
+    def __init__(
+        self, facts: TokenizerFacts, masking: Masking, seed: int, layout: Layout = ONE_DOCUMENT
+    ) -> None:
+        self.facts, self.masking, self.seed, self.layout = facts, masking, seed, layout
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
-        """Returns the tensors of docs/contracts.md (int64, B rows padded to the longest).
-
-        Padding: `segment_ids` repeat the row's last segment, so that no query is left without
-        a key; `position_ids` are 0.
-        """
+        """Returns the tensors of docs/contracts.md (int64, B rows padded to the longest)."""
         lengths = np.array([len(row["input_ids"]) for row in rows])
         input_ids = _flat(rows, "input_ids")
         if "mask_kind" in rows[0]:
             corrupted, kinds = _flat(rows, "corrupted_ids"), _flat(rows, "mask_kind")
         else:
             corrupted, kinds = self._mask(rows, input_ids, lengths)
-        # flat (N,) → (B, S): tokens of a row fill its places from the left
-        width = lengths.max()
-        filled = np.arange(width) < lengths[:, None]
         labels = np.where(_is_label(kinds), input_ids, IGNORED)
-        segments = _flat(rows, "segment_ids") if "segment_ids" in rows[0] else None
-        batch = {
-            "input_ids": _padded(corrupted, filled, self.facts.pad_token_id),
-            "attention_mask": filled.astype(np.int64),
-            "labels": _padded(labels, filled, IGNORED),
-            "mask_kind": _padded(kinds, filled, -1),
-            "document_ids": _padded(_document_ids(rows, lengths, segments), filled, -1),
-        }
-        batch["label_positions"] = np.flatnonzero(batch["labels"] != IGNORED)
-        if segments is not None:
-            ends = np.cumsum(lengths)
-            batch["segment_ids"] = _padded(segments, filled, segments[ends - 1][:, None])
-            batch["position_ids"] = _padded(_positions(segments, lengths), filled, 0)
-        return {name: torch.from_numpy(values) for name, values in batch.items()}
+        tokens = {"input_ids": corrupted, "labels": labels, "mask_kind": kinds}
+        return _pad_batch(rows, lengths, tokens, self.facts.pad_token_id, self.layout)
 
     def _mask(
         self, rows: Sequence[Row], input_ids: NDArray[np.integer], lengths: NDArray[np.integer]
@@ -68,6 +74,68 @@ class MaskingCollator:
             np.array([row["epoch"] for row in rows]),
         )
         return mask_batch(batch, self.masking, self.facts, self.seed)
+
+
+class CausalCollator:
+    """Pads, for a decoder; picklable, without state of its own. Masks are ignored.
+
+    A label is a token to predict from those before it: content, and in blocks the token that
+    ends a document. The first token of what is attended together has nothing before it.
+    """
+
+    def __init__(self, facts: TokenizerFacts, layout: Layout = ONE_DOCUMENT) -> None:
+        self.facts, self.layout = facts, layout
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        """Returns the tensors of docs/contracts.md (int64, B rows padded to the longest)."""
+        lengths = np.array([len(row["input_ids"]) for row in rows])
+        input_ids, content = _flat(rows, "input_ids"), _flat(rows, "word_ids") >= 0
+        predicted = content.copy()
+        if self.layout.ends_are_text:
+            predicted |= input_ids == self.facts.cls_sep[1]
+        predicted[np.cumsum(lengths) - lengths] = False
+        if "segment_ids" in rows[0] and not self.layout.attend_across:
+            predicted &= np.diff(_flat(rows, "segment_ids"), prepend=-1) == 0
+        tokens = {
+            "input_ids": input_ids,
+            "labels": np.where(predicted, input_ids, IGNORED),
+            "mask_kind": np.where(content, MaskKind.UNTOUCHED, MaskKind.SPECIAL),
+        }
+        return _pad_batch(rows, lengths, tokens, self.facts.pad_token_id, self.layout)
+
+
+def _pad_batch(
+    rows: Sequence[Row],
+    lengths: NDArray[np.integer],
+    tokens: Mapping[str, NDArray[np.integer]],
+    pad_token_id: int,
+    layout: Layout,
+) -> dict[str, Tensor]:
+    """Pads flat (N,) `tokens` to (B, S) and adds what the rows say of documents.
+
+    Padding: `segment_ids` repeat the row's last segment, so that no query is left without
+    a key; `position_ids` are 0.
+    """
+    # tokens of a row fill its places from the left
+    filled = np.arange(lengths.max()) < lengths[:, None]
+    segments = _flat(rows, "segment_ids") if "segment_ids" in rows[0] else None
+    documents = _of_each_token(rows, "documents", lengths, segments)
+    batch = {
+        "input_ids": _padded(tokens["input_ids"], filled, pad_token_id),
+        "attention_mask": filled.astype(np.int64),
+        "labels": _padded(tokens["labels"], filled, IGNORED),
+        "mask_kind": _padded(tokens["mask_kind"], filled, -1),
+        "document_ids": _padded(documents, filled, -1),
+    }
+    batch["label_positions"] = np.flatnonzero(batch["labels"] != IGNORED)
+    if segments is not None and not layout.attend_across:
+        ends = np.cumsum(lengths)
+        batch["segment_ids"] = _padded(segments, filled, segments[ends - 1][:, None])
+        batch["position_ids"] = _padded(_positions(segments, lengths), filled, 0)
+    if "conditions" in rows[0]:
+        conditions = _of_each_token(rows, "conditions", lengths, segments)
+        batch["condition_ids"] = _padded(conditions, filled, -1)
+    return {name: torch.from_numpy(values) for name, values in batch.items()}
 
 
 def _flat(rows: Sequence[Row], name: str) -> NDArray[np.integer]:
@@ -88,14 +156,18 @@ def _padded(
     return out
 
 
-def _document_ids(
-    rows: Sequence[Row], lengths: NDArray[np.integer], segments: NDArray[np.integer] | None
+def _of_each_token(
+    rows: Sequence[Row],
+    name: str,
+    lengths: NDArray[np.integer],
+    segments: NDArray[np.integer] | None,
 ) -> NDArray[np.integer]:
-    documents = _flat(rows, "documents")
+    """Spreads a column with one entry per segment over the segments' tokens, (N,)."""
+    values = _flat(rows, name)
     if segments is None:
-        return np.repeat(documents, lengths)
-    counts = np.array([len(row["documents"]) for row in rows])
-    return documents[np.repeat(np.cumsum(counts) - counts, lengths) + segments]
+        return np.repeat(values, lengths)
+    counts = np.array([len(row[name]) for row in rows])
+    return values[np.repeat(np.cumsum(counts) - counts, lengths) + segments]
 
 
 def _positions(segments: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -86,8 +86,10 @@ class SplitWriter:
         Returns:
             Number of `examples`, `tokens` (special ones included) and `documents`.
         """
+        packing = self.dataset.packing
         masked = split != "train" or self.dataset.train_masks == "static"
-        schema = example_schema(self.dataset.packing == "documents", masked)
+        masked = masked and self.masking.name != "none"
+        schema = example_schema(packing != "none", masked)
         folder = output_dir / split
         folder.mkdir()
         counts = {"examples": 0, "tokens": 0, "documents": 0}
@@ -100,11 +102,7 @@ class SplitWriter:
                 topic_ids = self._topic_ids(batch["topic"], split)
                 texts = self.encoder(batch["text"].to_pylist())
                 built = build_examples(
-                    texts,
-                    topic_ids,
-                    self.dataset.sequence_length,
-                    self.dataset.packing == "documents",
-                    self.facts.cls_sep,
+                    texts, topic_ids, self.dataset.sequence_length, packing, self.facts.cls_sep
                 )
                 first_example, first_document = counts["examples"], counts["documents"]
                 examples.write_batch(

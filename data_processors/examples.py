@@ -35,7 +35,11 @@ class ExampleDataset(Dataset):
         lengths: (B,) int32, tokens of each example.
         document_topics: (D,) int32, topic id of each document.
         example_documents: (B,) int32, (first) document of each example.
+        conditions: (D,) int64, what the masked router may know of each document
+            (`conditions.condition_ids`); None = nothing, and rows have no `conditions`.
     """
+
+    conditions: NDArray[np.int64] | None = None
 
     def __init__(self, folder: Path, split: str) -> None:
         """Opens `folder/split` (`folder` is what the mask stage wrote).
@@ -96,10 +100,14 @@ class ExampleDataset(Dataset):
             for row, chunk, place in zip(rows, chunks.tolist(), places, strict=True):
                 offsets, values = column[chunk]
                 row[name] = values[offsets[place] : offsets[place + 1]]
+        if self.conditions is not None:
+            for row in rows:
+                row["conditions"] = self.conditions[row["documents"]]
         return rows
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "split": self.split, "_epoch": self._epoch}
+        kept = ("folder", "split", "_epoch", "conditions")
+        return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

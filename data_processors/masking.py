@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from configs.schema_dataset import Masking, SpanMasking
+from configs.schema_dataset import Masking, NoMasking, SpanMasking
 
 from .tokenizers import TokenizerFacts
 
@@ -219,7 +219,8 @@ def mask_batch(
     corrupted = batch.input_ids.astype(np.int32)
     kinds = np.full(len(corrupted), MaskKind.SPECIAL, np.int8)
     content, places = batch.content(seed)
-    if not len(places):
+    kinds[places] = MaskKind.UNTOUCHED
+    if not len(places) or isinstance(masking, NoMasking):
         return corrupted, kinds
     starts = STRATEGIES[masking.name](content, masking)
     selected, unit_of_token = select_units(content, starts, masking.probability)
@@ -232,7 +233,6 @@ def mask_batch(
     chosen_kinds = np.full(len(chosen), MaskKind.KEPT, np.int8)
     chosen_kinds[draw < masking.mask_share + masking.random_share] = MaskKind.REPLACED
     chosen_kinds[draw < masking.mask_share] = MaskKind.MASKED
-    kinds[places] = MaskKind.UNTOUCHED
     kinds[places[chosen]] = chosen_kinds
     corrupted[places[chosen[chosen_kinds == MaskKind.MASKED]]] = facts.mask_token_id
     replaced = chosen[chosen_kinds == MaskKind.REPLACED]

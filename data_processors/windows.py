@@ -1,7 +1,8 @@
-"""Windows: documents cut to the sequence length, or packed with others of their topic."""
+"""Windows: documents cut to the sequence length, packed by topic, or laid end to end in blocks."""
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -112,18 +113,25 @@ def build_examples(
     texts: EncodedTexts,
     topic_ids: Ints,
     sequence_length: int,
-    packed: bool,
+    packing: Literal["none", "documents", "blocks"],
     cls_sep: tuple[int, int],
 ) -> Examples:
-    """Cuts texts into segments, each `[CLS] ... [SEP]`, and gives every example one, or many.
+    """Cuts texts into examples.
+
+    Without packing each example is one segment `[CLS] ... [SEP]`; with "documents" it holds many,
+    of one topic. "blocks" lays texts end to end, each followed by [SEP], and cuts the whole into
+    full examples; the last one holds what is left.
 
     Args:
         texts: D encoded texts.
         topic_ids: (D,).
         sequence_length: the longest example.
-        packed: fill examples with segments of one topic.
+        packing: as in the config's `dataset.packing`.
         cls_sep: the ids around each segment.
     """
+    if packing == "blocks":
+        return _cut_blocks(texts, sequence_length, cls_sep[1])
+    packed = packing == "documents"
     segments = cut_documents(texts.lengths, sequence_length - 2, even=not packed)
     num_segments = np.ones(len(segments.lengths), np.int64)
     if packed:
@@ -166,6 +174,39 @@ def _lay_out(
         lengths,
         segments.documents.astype(np.int32),
         num_segments,
+    )
+
+
+def _cut_blocks(texts: EncodedTexts, sequence_length: int, end_id: int) -> Examples:
+    documents = np.flatnonzero(texts.lengths)  # an empty text leaves no end token behind
+    sizes = texts.lengths[documents] + 1
+    ends = np.cumsum(sizes)
+    content = np.ones(sizes.sum(), bool)
+    content[ends - 1] = False
+    input_ids = np.full(len(content), end_id, np.int32)
+    input_ids[content] = texts.input_ids
+    special = ~content
+    special[content] = texts.special
+    word_starts = np.zeros(len(content), bool)
+    word_starts[content] = texts.word_starts
+
+    block_starts = np.arange(0, len(content), sequence_length)
+    block_of_token = np.arange(len(content)) // sequence_length
+    document_of_token = np.repeat(np.arange(len(sizes)), sizes)
+    segment_starts = np.union1d(block_starts, ends[:-1])
+    segments_before = np.searchsorted(segment_starts, block_starts)
+    word_starts[segment_starts] = True  # a cut inside a word begins a new one
+    words, segments = np.cumsum(word_starts), np.zeros(len(content), np.int64)
+    segments[segment_starts] = 1
+    segments = np.cumsum(segments) - 1 - segments_before[block_of_token]
+    words -= words[block_starts][block_of_token]
+    return Examples(
+        input_ids,
+        np.where(special, -1, words).astype(np.int32),
+        segments.astype(np.int16),
+        np.diff(block_starts, append=len(content)),
+        documents[document_of_token[segment_starts]].astype(np.int32),
+        np.diff(segments_before, append=len(segment_starts)),
     )
 
 

@@ -13,16 +13,14 @@ from model.routing import Routing
 
 from .capture import RoutingCapture
 from .recorder import Observation, real_positions, true_ids
-from .tables import SPECIAL, UNTOUCHED
 
-PACKED_INPUTS = ("segment_ids", "position_ids")
+OWN_INPUTS = ("segment_ids", "position_ids", "condition_ids")
 
 
 class Observer:
     """Runs batches and reports each token's routing and each label's loss.
 
-    Causal models get the text without masks; every token but a window's first and the special
-    ones has its own surprisal as loss, predicted from the tokens before it.
+    A decoder's labels are scored where the token before them stands.
     """
 
     def __init__(
@@ -31,10 +29,10 @@ class Observer:
         self.network, self.device, self._capture = network, device, capture
         self.layers = capture.layers
         self._is_ours = network.config.model_type == "moescope"
-        self.is_causal = not type(network).__name__.endswith("ForMaskedLM")
+        self.is_causal = predicts_next(network)
 
     def prepare(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Returns the batch that the model is to see, on the host.
+        """Checks a batch, on the host.
 
         Raises:
             UserError: packed examples for a model that cannot keep their documents apart.
@@ -42,9 +40,9 @@ class Observer:
         if "segment_ids" in batch and not self._is_ours:
             raise UserError(
                 f"{type(self.network).__name__}: attends across packed documents; redo "
-                "`moescope mask` with dataset.packing=none"
+                "`moescope mask` with dataset.packing=none or dataset.attend_across=true"
             )
-        return without_masks(batch) if self.is_causal else batch
+        return batch
 
     @torch.inference_mode()
     def __call__(self, batch: Mapping[str, Tensor]) -> Observation:
@@ -59,6 +57,7 @@ class Observer:
             label_positions=batch["label_positions"],
             loss=loss,
             logits=logits,
+            predicts_next=self.is_causal,
         )
 
     @torch.inference_mode()
@@ -76,7 +75,7 @@ class Observer:
         names = ["input_ids", "attention_mask"]
         options: dict[str, Any] = {"output_routing": True} if with_routing else {}
         if self._is_ours:
-            names += [name for name in PACKED_INPUTS if name in batch]
+            names += [name for name in OWN_INPUTS if name in batch]
             if not self.is_causal:  # the head runs where a label is, nowhere else
                 options["label_positions"] = on_device
         inputs = {name: self._to_device(batch[name]) for name in names}
@@ -91,18 +90,9 @@ class Observer:
         return values.to(self.device, non_blocking=True)
 
 
-def without_masks(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undoes the masks: stratum 0 but for special tokens, labels wherever a token has a left."""
-    width = batch["input_ids"].shape[1]
-    content = (batch["mask_kind"] >= 0) & (batch["mask_kind"] != SPECIAL)
-    predicted = content.clone()
-    predicted[:, 0] = False
-    return {
-        **batch,
-        "input_ids": true_ids(batch).view(-1, width),
-        "mask_kind": batch["mask_kind"].masked_fill(content, UNTOUCHED),
-        "label_positions": predicted.flatten().nonzero().squeeze(1),
-    }
+def predicts_next(network: PreTrainedModel) -> bool:
+    """Whether a language model is a decoder."""
+    return not type(network).__name__.endswith("ForMaskedLM")
 
 
 def router_confidence(routing: Sequence[Routing], real: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The examples of a split, and all that is known of their documents and token types."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from configs.errors import UserError
+from configs.manifest import Manifest
 from configs.schema import Config
-from data_processors.collate import MaskingCollator
+from data_processors.collate import CausalCollator, MaskingCollator, layout_of
 from data_processors.examples import ExampleDataset
 from data_processors.tokenizers import tokenizer_facts
 
 from .chunks import count_ids
 from .recorder import TokenFacts
 from .sample import choose_documents, topic_ranks
-from .token_types import TypeAxis, Vocabulary, choose_types, read_vocabulary
+from .token_types import OTHER, TypeAxis, Vocabulary, choose_types, read_vocabulary
 
 DOCUMENT_COLUMNS = ["id", "topic", "topic_id", "date", "num_tokens"]
 
@@ -33,6 +34,7 @@ class Split:
         folder: the split's Arrow files.
         vocabulary: the tokenizer's types in readable form.
         types: which of them have a row in the type tables.
+        special_strings: special tokens but [MASK], whatever their number; "other" last.
         topic_ids: (D,) topic of each document.
         sampled_tokens: content tokens of the documents kept token by token.
         ranks: (D,) drawn order of each topic's documents, as `topic_ranks` gives it.
@@ -46,6 +48,7 @@ class Split:
     examples: ExampleDataset
     vocabulary: Vocabulary
     types: TypeAxis
+    special_strings: list[str]
     topic_ids: np.ndarray
     ranks: np.ndarray
     sampled_tokens: int
@@ -53,13 +56,15 @@ class Split:
     collate: Callable[[Any], dict[str, Tensor]]
 
 
-def open_split(config: Config, counts: Mapping[str, Any], vocab_size: int) -> Split:
-    """Opens the split and looks its token types up.
+def open_split(
+    config: Config, dataset: Manifest, vocab_size: int, *, is_causal: bool = False
+) -> Split:
+    """Opens the split, for an encoder or a decoder, and looks its token types up.
 
     Raises:
         UserError: the split does not exist or is empty.
     """
-    dataset_dir, name = config.paths.dataset, config.route.split
+    dataset_dir, name, counts = config.paths.dataset, config.route.split, dataset.counts
     tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(  # type: ignore[assignment]
         dataset_dir / "tokenizer"
     )
@@ -80,9 +85,13 @@ def open_split(config: Config, counts: Mapping[str, Any], vocab_size: int) -> Sp
         per_topic=config.route.sample_documents,
         max_tokens=config.route.sample_tokens,
     )
+    special = [i for i in vocabulary.special_ids if i != tokenizer.mask_token_id]
+    special_of_id = torch.full((vocab_size,), len(special))
+    special_of_id[special] = torch.arange(len(special))
     facts = TokenFacts(
         row_of_id=torch.from_numpy(types.row_of_id),
         class_of_id=torch.from_numpy(vocabulary.classes),
+        special_of_id=special_of_id,
         topic_of_document=torch.from_numpy(topic_ids.astype(np.int64)),
         sampled=torch.from_numpy(sampled),
         documents=documents,
@@ -96,9 +105,19 @@ def open_split(config: Config, counts: Mapping[str, Any], vocab_size: int) -> Sp
         examples=examples,
         vocabulary=vocabulary,
         types=types,
+        special_strings=[*(vocabulary.texts[i] for i in special), OTHER],
         topic_ids=topic_ids,
         ranks=ranks,
         sampled_tokens=int(num_tokens[sampled].sum()),
         facts=facts,
-        collate=MaskingCollator(tokenizer_facts(tokenizer), config.masking, config.seed),
+        collate=_collator(config, dataset, tokenizer, is_causal),
     )
+
+
+def _collator(
+    config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast, is_causal: bool
+) -> MaskingCollator | CausalCollator:
+    facts, layout = tokenizer_facts(tokenizer), layout_of(dataset.config["dataset"])
+    if is_causal:
+        return CausalCollator(facts, layout)
+    return MaskingCollator(facts, config.masking, config.seed, layout)

@@ -1,22 +1,35 @@
 """From the run's config to a model that fits the dataset."""
 
+from typing import Any
+
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedTokenizerFast
 
 from configs.errors import UserError
 from configs.manifest import Manifest
 from configs.schema import Config
-from data_processors.tokenizers import tokenizer_hash
-from model import MoescopeConfig, MoescopeExperts, MoescopeForMaskedLM
+from data_processors.tokenizers import tokenizer_facts, tokenizer_hash
+from model import MoescopeConfig, MoescopeExperts, MoescopeForCausalLM, MoescopeForMaskedLM
+
+LanguageModel = MoescopeForMaskedLM | MoescopeForCausalLM
 
 
-def build_model(config: Config, dataset: Manifest) -> MoescopeForMaskedLM:
+def build_model(
+    config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast
+) -> LanguageModel:
     """Initialises a model from torch's global generator; its vocabulary is the dataset's.
+
+    A decoder's start and end tokens are those around the dataset's texts.
 
     Raises:
         UserError: settings that the architecture refuses.
     """
     router = config.router.model_dump()
+    ends: dict[str, Any] = {}
+    if config.model.is_causal:
+        begin, end = tokenizer_facts(tokenizer).cls_sep
+        in_blocks = dataset.config["dataset"]["packing"] == "blocks"
+        ends = {"bos_token_id": end if in_blocks else begin, "eos_token_id": end}
     try:
         architecture = MoescopeConfig(
             **config.model.model_dump(),
@@ -24,17 +37,19 @@ def build_model(config: Config, dataset: Manifest) -> MoescopeForMaskedLM:
             num_experts_per_tok=router.pop("top_k"),
             router=router,
             pad_token_id=dataset.counts["pad_token_id"],
+            **ends,
         )
     except (ValueError, StrictDataclassError) as error:
         raise UserError(f"model: {_innermost(error)}") from error
-    return MoescopeForMaskedLM(architecture)
+    return (MoescopeForCausalLM if architecture.is_causal else MoescopeForMaskedLM)(architecture)
 
 
 def check_dataset(config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast) -> None:
     """Refuses a dataset that the tokenizer beside it or the model cannot serve.
 
     Raises:
-        UserError: the tokenizer is not the dataset's, or its examples are too long for the model.
+        UserError: the tokenizer is not the dataset's, its examples are too long for the model, or
+            it has no masks for an encoder to predict.
     """
     folder, counts = config.paths.dataset, dataset.counts
     found = tokenizer_hash(tokenizer)
@@ -43,6 +58,11 @@ def check_dataset(config: Config, dataset: Manifest, tokenizer: PreTrainedTokeni
             f"{folder}/tokenizer: its hash {found} is not the {counts['tokenizer_hash']} that the "
             "dataset was made with; rerun `moescope mask` with force=true"
         )
+    if not config.model.is_causal and dataset.config["masking"]["name"] == "none":
+        raise UserError(
+            f"{folder}: made with masking=none, so an encoder has nothing to predict; set "
+            "model.is_causal=true (a decoder preset), or redo `moescope mask` with masking=token"
+        )
     if counts["sequence_length"] > config.model.max_position_embeddings:
         raise UserError(
             f"model.max_position_embeddings={config.model.max_position_embeddings} is below the "
@@ -50,7 +70,7 @@ def check_dataset(config: Config, dataset: Manifest, tokenizer: PreTrainedTokeni
         )
 
 
-def parameter_counts(model: MoescopeForMaskedLM) -> tuple[int, int]:
+def parameter_counts(model: LanguageModel) -> tuple[int, int]:
     """Number of parameters, and of those that one token meets (k of E experts)."""
     total = sum(parameter.numel() for parameter in model.parameters())
     experts = sum(

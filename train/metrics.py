@@ -48,12 +48,12 @@ class MetricSums:
 
 
 def correct_sum(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
-    """Number of labels that the most likely token hits."""
+    """Number of labels that the most likely token hits; a target below 0 is no label."""
     if logits_MV.dtype != torch.float32:  # coarse logits tie often: only one of them is a hit
         return (logits_MV.argmax(-1) == targets_M).sum()
     # a fifth of argmax's time on a CPU; a label that ties for the maximum counts as hit
-    own = logits_MV.gather(1, targets_M[:, None]).squeeze(1)
-    return (own == logits_MV.amax(-1)).sum()
+    own = logits_MV.gather(1, targets_M[:, None].clamp(min=0)).squeeze(1)
+    return ((own == logits_MV.amax(-1)) & (targets_M >= 0)).sum()
 
 
 def language_sums(

@@ -1,4 +1,4 @@
-"""The train stage: a masked dataset in, a model with its tokenizer and metrics out."""
+"""The train stage: a dataset in, a model with its tokenizer and metrics out."""
 
 import os
 import shutil
@@ -26,19 +26,18 @@ from configs.progress import console
 from configs.schema import Config
 from configs.schema_dataset import Masking
 from configs.stage import Stage, StageRun
-from data_processors.collate import MaskingCollator
+from data_processors.collate import CausalCollator, MaskingCollator, layout_of
 from data_processors.examples import ExampleDataset
 from data_processors.tokenizers import tokenizer_facts
-from model import MoescopeForMaskedLM
 
 from .aim_tracking import aim_run
 from .arguments import training_arguments
-from .build import build_model, check_dataset, parameter_counts
+from .build import LanguageModel, build_model, check_dataset, parameter_counts
 from .callbacks import ConsoleProgress, MetricsFile, MetricWindows, RouterState
 from .checkpoints import CheckpointFolder, Owner, step_of
 from .snapshots import Snapshots, weights_hash
 from .trainer import MoescopeTrainer, Progress, Topics
-from .unigram import unigram_entropy
+from .unigram import tokens_per_byte, unigram_entropy
 
 
 def run(stage: StageRun) -> Mapping[str, Any]:
@@ -54,7 +53,7 @@ def run(stage: StageRun) -> Mapping[str, Any]:
     owner, resume_from = checkpoints.open(owner_of(config, dataset), fresh=config.force)
     disable_progress_bar()  # transformers' own, one per file written
     set_seed(config.seed)
-    model = build_model(config, dataset)
+    model = build_model(config, dataset, tokenizer)
     with aim_run(config, owner.aim_run) as aim, ConsoleProgress() as progress:
         callbacks: list[TrainerCallback] = [MetricsFile(checkpoints.metrics), progress]
         callbacks.append(Snapshots(checkpoints.folder, config.train.snapshots))
@@ -82,7 +81,7 @@ def run(stage: StageRun) -> Mapping[str, Any]:
             aim.set("results", counts)
     save(model, tokenizer, stage.output_dir)
     publish(checkpoints.metrics, config.paths.metrics)
-    report(counts)
+    report(counts, is_causal=config.model.is_causal)
     return counts
 
 
@@ -132,10 +131,13 @@ def done_before(checkpoints: CheckpointFolder, resume_from: Path | None) -> Prog
 
 def collator(
     config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast
-) -> MaskingCollator:
-    """Builds the collator with the masking that the dataset was made with."""
+) -> MaskingCollator | CausalCollator:
+    """Builds the collator that the model needs, with the masking that the dataset was made with."""
+    facts, layout = tokenizer_facts(tokenizer), layout_of(dataset.config["dataset"])
+    if config.model.is_causal:
+        return CausalCollator(facts, layout)
     masking = TypeAdapter(Masking).validate_python(dataset.config["masking"])
-    return MaskingCollator(tokenizer_facts(tokenizer), masking, config.seed)
+    return MaskingCollator(facts, masking, config.seed, layout)
 
 
 def early_stopping(config: Config) -> list[TrainerCallback]:
@@ -164,14 +166,24 @@ def results(
     figures = trainer.score(trainer.eval_dataset)
     parameters, active_parameters = parameter_counts(trainer.model)
     baseline = unigram_entropy(
-        trainer.eval_dataset.folder, dataset.counts["vocab_size"], tokenizer.all_special_ids
+        trainer.train_dataset,
+        trainer.eval_dataset,
+        trainer.data_collator,
+        dataset.counts["vocab_size"],
+        tokenizer.all_special_ids,
     )
+    per_byte = {}
+    if trainer.model.config.is_causal:
+        density = tokens_per_byte(trainer.eval_dataset)
+        per_byte = {"validation_loss_per_byte": figures["loss"] * density}
     return {
         "parameters": parameters,
         "active_parameters": active_parameters,
         "train_tokens": trainer.tokens,
         "steps": trainer.state.global_step,
         "validation_loss": figures["loss"],
+        "validation_perplexity": figures["perplexity"],
+        **per_byte,
         "validation_accuracy": figures["accuracy"],
         "unigram_entropy": baseline,
         "best_step": trainer.state.best_global_step or trainer.state.global_step,
@@ -179,20 +191,24 @@ def results(
     }
 
 
-def report(counts: Mapping[str, Any]) -> None:
+def report(counts: Mapping[str, Any], *, is_causal: bool) -> None:
     """Says how good the model is, against guessing by frequency."""
     loss, baseline = counts["validation_loss"], counts["unigram_entropy"]
+    unit = "token" if is_causal else "masked token"
     console.print(
-        f"train: validation loss {loss:.3f} nats per masked token, {baseline - loss:.3f} below the "
-        f"unigram entropy of {baseline:.3f} (model of step {counts['best_step']:,})",
+        f"train: validation loss {loss:.3f} nats per {unit}, {baseline - loss:.3f} below the "
+        f"unigram entropy of {baseline:.3f}; perplexity {counts['validation_perplexity']:,.1f} "
+        f"(model of step {counts['best_step']:,})",
         soft_wrap=True,
     )
 
 
-def save(model: MoescopeForMaskedLM, tokenizer: Any, folder: Path) -> None:
+def save(model: LanguageModel, tokenizer: Any, folder: Path) -> None:
     """Writes a checkpoint that loads here by its Auto class and elsewhere by its own code."""
     model.config.register_for_auto_class()
-    model.register_for_auto_class("AutoModelForMaskedLM")
+    model.config.use_cache = model.config.is_causal  # the Trainer turns it off
+    kind = "CausalLM" if model.config.is_causal else "MaskedLM"
+    model.register_for_auto_class(f"AutoModelFor{kind}")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -207,7 +223,7 @@ def publish(source: Path, target: Path) -> None:
 
 STAGE = Stage(
     name="train",
-    summary="trains the MoE encoder on the masked dataset",
+    summary="trains the model, encoder or decoder, on the dataset",
     output="model",
     inputs={"mask": "dataset"},
     sections=("model", "router", "balance", "train"),

@@ -18,11 +18,12 @@ from transformers.trainer import TRAINER_STATE_NAME
 from configs.errors import UserError
 from configs.schema_train import Train
 from data_processors.batching import ExampleSampler
-from data_processors.collate import MaskingCollator
+from data_processors.collate import CausalCollator, MaskingCollator
 from data_processors.examples import ExampleDataset
-from model import MoescopeForMaskedLM, balance_losses
+from model import balance_losses
 
 from .arguments import learning_rate_factor
+from .build import LanguageModel
 from .metrics import (
     MetricSums,
     correct_sum,
@@ -34,6 +35,7 @@ from .metrics import (
 )
 
 NOT_FOR_THE_MODEL = ("document_ids", "mask_kind")
+NOT_FOR_A_DECODER = ("label_positions",)
 
 
 class Topics(NamedTuple):
@@ -77,10 +79,10 @@ class MoescopeTrainer(Trainer):
         progress: what earlier processes did, when resuming.
     """
 
-    model: MoescopeForMaskedLM
+    model: LanguageModel
     train_dataset: ExampleDataset
     eval_dataset: ExampleDataset
-    data_collator: MaskingCollator
+    data_collator: MaskingCollator | CausalCollator
     optimizer: torch.optim.Optimizer
     args: TrainingArguments
     loss_is_scaled_for_ga = True
@@ -100,6 +102,7 @@ class MoescopeTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         architecture = self.model.config
         self.settings = settings
+        self.is_causal = architecture.is_causal
         self.coefficients = dict(coefficients) if architecture.num_experts else {}
         self.balance_scope = balance_scope
         self.topics = topics
@@ -178,8 +181,7 @@ class MoescopeTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        arguments = {k: v for k, v in inputs.items() if k not in NOT_FOR_THE_MODEL}
-        arguments["output_routing"] = bool(self.layer_numbers)
+        arguments = self._model_arguments(inputs)
         loss, outputs = super().compute_loss(model, arguments, True, num_items_in_batch)
         mask = inputs["attention_mask"]
         # losses and sums in float32 whatever the autocast
@@ -191,6 +193,11 @@ class MoescopeTrainer(Trainer):
             self._observe(inputs, outputs, balance, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
+    def _model_arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        left_out = NOT_FOR_THE_MODEL + (NOT_FOR_A_DECODER if self.is_causal else ())
+        arguments = {k: v for k, v in inputs.items() if k not in left_out}
+        return arguments | {"output_routing": bool(self.layer_numbers)}
+
     @torch.no_grad()
     def _observe(
         self,
@@ -201,19 +208,34 @@ class MoescopeTrainer(Trainer):
     ) -> None:
         """Adds a training batch to the window's sums."""
         mask, positions = inputs["attention_mask"], inputs["label_positions"]
-        targets = inputs["labels"].flatten()[positions]
+        logits, targets = self._scored(outputs.logits, inputs, every_row=self.is_causal)
         scale = 1 if num_labels is None else num_labels
         tokens = mask.sum()
         self._sums.add(
             {
                 "loss": outputs.loss * scale,
                 "labels": positions.new_full((), len(positions)),
-                "correct": correct_sum(outputs.logits, targets),
+                "correct": correct_sum(logits, targets),
                 "tokens": tokens,
                 **{f"balance/{name}": value * tokens for name, value in balance.items()},
                 **routing_sums(outputs.routing or (), mask),
             }
         )
+
+    def _scored(
+        self, logits: Tensor, inputs: Mapping[str, Tensor], *, every_row: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Scores (M, V) and targets (M,) of the labels.
+
+        `every_row` (decoders): of all positions, without a copy; -100 where there is no label.
+        """
+        labels, positions = inputs["labels"], inputs["label_positions"]
+        if every_row:
+            following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+            return logits.flatten(0, 1), following.flatten()
+        if self.is_causal:  # a label is scored where the token before it stands
+            logits = logits.flatten(0, 1)[positions - 1]
+        return logits, labels.flatten()[positions]
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         super()._maybe_log_save_evaluate(*args, **kwargs)
@@ -321,14 +343,15 @@ class MoescopeTrainer(Trainer):
 
     def _score_batch(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         mask, positions = inputs["attention_mask"], inputs["label_positions"]
-        arguments = {k: v for k, v in inputs.items() if k not in (*NOT_FOR_THE_MODEL, "labels")}
-        outputs = self.model(**arguments, output_routing=bool(self.layer_numbers))
-        targets = inputs["labels"].flatten()[positions]
+        arguments = self._model_arguments(inputs)
+        del arguments["labels"]
+        outputs = self.model(**arguments)
+        logits, targets = self._scored(outputs.logits, inputs)
         topics = self._topic_of_document[inputs["document_ids"].flatten()[positions]]
         tokens = mask.sum()
         balance = self._balance_losses(outputs, mask, "local")
         return {
-            **language_sums(outputs.logits, targets, topics, len(self.topics.names)),
+            **language_sums(logits, targets, topics, len(self.topics.names)),
             **routing_sums(outputs.routing or (), mask),
             **{f"balance/{name}": value * tokens for name, value in balance.items()},
             "tokens": tokens,

@@ -1,44 +1,57 @@
-"""The baseline that a masked model must beat: guessing by token frequency alone."""
+"""The baseline that a model must beat, guessing by token frequency alone; tokens per byte."""
 
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from datasets import load_from_disk
-from numpy.typing import NDArray
+from torch import Tensor
 
-from data_processors.masking import MaskKind
+from data_processors.examples import ExampleDataset, Row
 
-LABELLED = (MaskKind.MASKED, MaskKind.REPLACED, MaskKind.KEPT)
+EXAMPLES_AT_ONCE = 512
 
 
-def unigram_entropy(folder: Path, vocab_size: int, special_ids: Collection[int]) -> float:
+def unigram_entropy(
+    train: ExampleDataset,
+    validation: ExampleDataset,
+    collate: Callable[[Sequence[Row]], dict[str, Tensor]],
+    vocab_size: int,
+    special_ids: Collection[int],
+) -> float:
     """Cross-entropy of the validation labels under the training split's token frequencies.
 
-    Add-one smoothing over the types that are not special: -mean log((c_t + 1) / (N + V)).
+    Add-one smoothing over the types that may be labels: -mean log((c_t + 1) / (N + V)).
 
     Args:
-        folder: what the mask stage wrote.
+        train: the training split, whose uncorrupted tokens are counted.
+        validation: the split whose labels are guessed.
+        collate: what makes its labels.
         vocab_size: number of types, special ones included.
-        special_ids: types that are never predicted.
+        special_ids: types that are no labels, but for the one that ends a document in blocks.
 
     Returns:
         Nats per label.
     """
-    counts = np.zeros(vocab_size, np.int64)
-    for (ids,) in column_values(folder / "train", "input_ids"):
-        counts += np.bincount(ids, minlength=vocab_size)
-    counts[list(special_ids)] = 0
     labels = np.zeros(vocab_size, np.int64)
-    for ids, kinds in column_values(folder / "validation", "input_ids", "mask_kind"):
-        labels += np.bincount(ids[np.isin(kinds, LABELLED)], minlength=vocab_size)
-    num_types = vocab_size - len(set(special_ids))
-    log_probabilities = np.log((counts + 1) / (counts.sum() + num_types))
+    for start in range(0, len(validation), EXAMPLES_AT_ONCE):
+        rows = range(start, min(start + EXAMPLES_AT_ONCE, len(validation)))
+        ids = collate(validation.__getitems__(list(rows)))["labels"].numpy()
+        labels += np.bincount(ids[ids >= 0], minlength=vocab_size)
+    counts = np.zeros(vocab_size, np.int64)
+    table = load_from_disk(str(train.folder / train.split)).data.table
+    for chunk in table.column("input_ids").chunks:
+        counts += np.bincount(chunk.flatten().to_numpy(), minlength=vocab_size)
+    never = np.array([token for token in special_ids if not labels[token]], np.int64)
+    counts[never] = 0
+    log_probabilities = np.log((counts + 1) / (counts.sum() + vocab_size - len(never)))
     return float(-(labels @ log_probabilities) / max(labels.sum(), 1))
 
 
-def column_values(split: Path, *names: str) -> Iterator[tuple[NDArray[np.integer], ...]]:
-    """Yields the flat values of list columns, chunk by chunk of the memory map."""
-    table = load_from_disk(str(split)).data.table
-    for batch in table.select(list(names)).to_batches():
-        yield tuple(column.flatten().to_numpy() for column in batch.columns)
+def tokens_per_byte(split: ExampleDataset) -> float:
+    """Content tokens of a split over the bytes of its documents' texts (UTF-8)."""
+    path = split.folder / f"documents-{split.split}.parquet"
+    documents = pq.read_table(path, columns=["num_tokens", "num_bytes"])
+    tokens, size = (pc.sum(documents[name]).as_py() for name in documents.column_names)
+    return tokens / size

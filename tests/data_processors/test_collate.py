@@ -13,9 +13,10 @@ from transformers import AutoTokenizer
 
 from configs.compose import compose_config
 from configs.errors import UserError
+from configs.manifest import read_manifest
 from configs.stage import execute
 from data_processors.batching import ExampleSampler
-from data_processors.collate import MaskingCollator
+from data_processors.collate import CausalCollator, MaskingCollator, layout_of
 from data_processors.examples import ExampleDataset
 from data_processors.mask import STAGE
 from data_processors.tokenizers import tokenizer_facts
@@ -194,3 +195,50 @@ def test_unknown_split_is_refused(plain: Path) -> None:
     with pytest.raises(UserError, match="no such split"):
         ExampleDataset(plain, "trian")
     assert len(ExampleDataset(plain, "test")) == 0
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_a_decoder_predicts_every_token_that_has_one_before_it(build: Build, across: bool) -> None:
+    folder = build(
+        f"blocks{across}",
+        "masking=none",
+        "dataset.packing=blocks",
+        f"dataset.attend_across={across}",
+    )
+    dataset = ExampleDataset(folder, "validation")
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    collate = CausalCollator(tokenizer_facts(tokenizer), layout_of(manifest.config["dataset"]))
+    assert set(dataset.lengths[:-1].tolist()) == {64}
+    dataset.conditions = np.arange(len(dataset.document_topics)) * 10
+    rows = dataset.__getitems__(list(range(len(dataset))))
+    batch = collate(rows)
+    assert ("segment_ids" in batch) != across
+    ends = 0
+    for number, row in enumerate(rows):
+        assert "mask_kind" not in row
+        for place, token in enumerate(row["input_ids"].tolist()):
+            segment = row["segment_ids"][place]
+            first = place == 0 or (not across and segment != row["segment_ids"][place - 1])
+            predicted = not first and token != tokenizer.unk_token_id
+            assert batch["labels"][number, place] == (token if predicted else -100)
+            assert batch["input_ids"][number, place] == token
+            assert batch["condition_ids"][number, place] == row["documents"][segment] * 10
+            ends += int(token == tokenizer.sep_token_id and predicted)
+    assert ends > len(dataset.document_topics) / 2
+    assert (batch["condition_ids"][batch["attention_mask"] == 0] == -1).all()
+    flat = (batch["labels"].flatten() != -100).nonzero().squeeze(1)
+    assert torch.equal(batch["label_positions"], flat)
+
+
+def test_a_decoder_takes_a_masked_dataset_without_its_masks(plain: Path) -> None:
+    rows = ExampleDataset(plain, "validation").__getitems__([0, 1, 2])
+    batch = CausalCollator(collator(plain).facts)(rows)
+    for number, row in enumerate(rows):
+        size = len(row["input_ids"])
+        ids = torch.from_numpy(row["input_ids"].astype(np.int64))
+        assert torch.equal(batch["input_ids"][number, :size], ids)
+        assert torch.equal(batch["labels"][number, 1 : size - 1], ids[1:-1])
+        assert (batch["labels"][number, [0, size - 1]] == -100).all()
+    assert set(batch["mask_kind"].unique().tolist()) <= {-1, 0, 4}

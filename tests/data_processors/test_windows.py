@@ -97,7 +97,7 @@ def slow_examples(
 @given(lengths=LENGTHS, length=st.integers(8, 24), seed=st.integers(0, 100))
 def test_examples_equal_their_slow_twin(lengths: list[int], length: int, seed: int) -> None:
     texts = encoded(lengths, seed)
-    built = build_examples(texts, np.zeros(len(lengths), np.int64), length, False, CLS_SEP)
+    built = build_examples(texts, np.zeros(len(lengths), np.int64), length, "none", CLS_SEP)
     ids = to_list_array(built.input_ids, built.lengths).to_pylist()
     words = to_list_array(built.word_ids, built.lengths).to_pylist()
     documents = built.documents.tolist()
@@ -109,7 +109,7 @@ def test_examples_equal_their_slow_twin(lengths: list[int], length: int, seed: i
 def test_packed_examples_hold_the_same_segments(lengths: list[int], seed: int) -> None:
     texts = encoded(lengths, seed)
     topics = np.random.default_rng(seed).integers(0, 3, len(lengths))
-    packed = build_examples(texts, topics, 32, True, CLS_SEP)
+    packed = build_examples(texts, topics, 32, "documents", CLS_SEP)
     found, first_segment, end = [], 0, 0
     for length, count in zip(packed.lengths, packed.num_segments, strict=True):
         start, end = end, end + int(length)
@@ -126,3 +126,40 @@ def test_packed_examples_hold_the_same_segments(lengths: list[int], seed: int) -
         first_segment += int(count)
     expected = [(ids, document) for ids, _, document in slow_examples(texts, 30, False)]
     assert sorted(found) == sorted(expected)
+
+
+def slow_blocks(texts: EncodedTexts, length: int) -> list[tuple[list[int], list[int], list[int]]]:
+    """(tokens, documents of the segments, segment of each token) of each block."""
+    stream, start = [], 0
+    for document, size in enumerate(texts.lengths.tolist()):
+        if size:
+            own = texts.input_ids[start : start + size].tolist()
+            stream += [(token, document) for token in [*own, CLS_SEP[1]]]
+        start += size
+    blocks = []
+    for begin in range(0, len(stream), length):
+        block = stream[begin : begin + length]
+        documents = list(dict.fromkeys(document for _, document in block))
+        tokens = [token for token, _ in block]
+        blocks.append((tokens, documents, [documents.index(document) for _, document in block]))
+    return blocks
+
+
+@settings(deadline=None)
+@given(lengths=LENGTHS, length=st.integers(8, 24), seed=st.integers(0, 100))
+def test_blocks_equal_their_slow_twin(lengths: list[int], length: int, seed: int) -> None:
+    texts = encoded(lengths, seed)
+    built = build_examples(texts, np.zeros(len(lengths), np.int64), length, "blocks", CLS_SEP)
+    ids = to_list_array(built.input_ids, built.lengths).to_pylist()
+    documents = to_list_array(built.documents, built.num_segments).to_pylist()
+    segments = to_list_array(built.segment_ids, built.lengths).to_pylist()
+    assert list(zip(ids, documents, segments, strict=True)) == slow_blocks(texts, length)
+    words = to_list_array(built.word_ids, built.lengths).to_pylist()
+    special = dict(zip(texts.input_ids.tolist(), texts.special.tolist(), strict=True))
+    begins = dict(zip(texts.input_ids.tolist(), texts.word_starts.tolist(), strict=True))
+    for tokens, own, segment in zip(ids, words, segments, strict=True):
+        assert [word < 0 for word in own] == [special.get(token, True) for token in tokens]
+        for i in range(1, len(tokens)):
+            if own[i] >= 0 and own[i - 1] >= 0:
+                apart = begins[tokens[i]] or segment[i] != segment[i - 1]
+                assert (own[i] != own[i - 1]) == apart

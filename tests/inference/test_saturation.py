@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import torch
 
 from configs.compose import compose_config
+from configs.manifest import read_manifest
 from configs.schema import Config
 from inference.capture import RoutingCapture
 from inference.checkpoint import load_model
@@ -44,8 +45,9 @@ def test_a_snapshot_that_is_the_model_agrees_in_everything(dataset: Config, tmp_
     config = compose_config(["route.snapshot_documents=3", "route.batch_size=8"]).model_copy(
         update={"paths": dataset.paths}
     )
-    counts = {"sequence_length": 20, "topics": store.topics}
-    split = open_split(config, counts, 400)
+    manifest = read_manifest(dataset.paths.dataset)
+    assert manifest is not None
+    split = open_split(config, manifest, 400)
     snapshots = {5: Path(save(other, dataset, tmp_path / "other")), 9: Path(model)}
     network = load_model(model, torch.device("cpu"))
     with RoutingCapture(network) as capture:
