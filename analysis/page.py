@@ -18,6 +18,8 @@ from .text import number, visible
 
 SHOWN_ROWS = 60
 ALL_LAYERS = ""  # the view of a panel that is the same for every layer
+MODEL, EXPERTS, HOW = "The model", "What experts go by", "How experts work"  # groups of chapters
+OVER_TIME, LOOK_UP = "Over time", "To look up"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Section:
         cards: layer → cards of its experts.
         notes: warnings or definitions, (term, text).
         listings: long plain text, (summary, text), closed until asked for.
+        group: heading in the table of contents, shared by neighbouring chapters.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Section:
     cards: Mapping[int, Sequence[ExpertCard]] = field(default_factory=dict)
     notes: Sequence[tuple[str, str]] = ()
     listings: Sequence[tuple[str, str]] = ()
+    group: str = EXPERTS
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,10 @@ from .corpus_audit import CorpusAudit, read_audit
 from .page import Page, Panel, Section, render
 from .records import rows
 from .results import RoutingResults, analyse_routing
-from .sections_context import context_section
-from .sections_forms import forms_section
-from .sections_knockout import knockout_section
-from .sections_map import map_section
+from .sections_checkpoints import checkpoints_section
+from .sections_knockout import causes_section
 from .sections_methods import methods_section
-from .sections_paths import paths_section
+from .sections_paths import confidence_section, flow_section
 from .sections_routing import (
     depth_section,
     load_section,
@@ -36,7 +34,7 @@ from .sections_routing import (
     topics_section,
     vocabulary_section,
 )
-from .sections_run import corpus_section, overview_table, training_section
+from .sections_run import model_section, overview_table
 from .sentence import Sentence
 from .training import TrainingCurves, read_training_curves
 from .verdict import ModelQuality, write_verdict
@@ -54,15 +52,16 @@ def write_report(stage: StageRun) -> Mapping[str, Any]:
     origins = document_origins(config.paths.dataset / f"documents-{store.facts.split}.parquet")
     results = analyse_routing(store, settings, config.seed, origins)
     audit = read_audit(config.paths.corpus / "audit.json")
-    curves = read_training_curves(config.paths.metrics)
-    quality = model_quality(stage.inputs.get("train"))
+    inputs = made_this(stage.inputs)
+    quality = model_quality(inputs.get("train"))
+    curves = read_training_curves(config.paths.metrics) if "train" in inputs else None
     verdict = write_verdict(results, quality, audit.warnings)
     chapters = sections(results, audit, curves, quality)
     panels = [panel for chapter in chapters for panel in chapter.panels]
     if "csv" in settings.formats:
         write_tables(stage.output_dir / "tables", results, panels)
     if "html" in settings.formats:
-        methods = methods_section(stage.inputs, settings.model_dump(mode="json"))
+        methods = methods_section(inputs, settings.model_dump(mode="json"))
         page = Page(
             title=config.name,
             subtitle=subtitle(results, store),
@@ -73,7 +72,7 @@ def write_report(stage: StageRun) -> Mapping[str, Any]:
             layers=results.layers,
         )
         (stage.output_dir / "report.html").write_text(render(page), encoding="utf-8")
-    elapsed_s = sum(m.elapsed_s for m in stage.inputs.values()) + time.monotonic() - clock
+    elapsed_s = sum(m.elapsed_s for m in inputs.values()) + time.monotonic() - clock
     summary = summarise(results, quality, verdict, elapsed_s)
     (stage.output_dir / "summary.json").write_text(
         json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -90,14 +89,18 @@ def sections(
     quality: ModelQuality | None,
 ) -> list[Section]:
     """Builds the chapters between the verdict and the methods."""
-    chapters = [corpus_section(audit)]
-    if curves is not None:
-        chapters.append(training_section(curves, quality, results))
-    chapters += [load_section(results), topics_section(results), depth_section(results)]
-    chapters += [context_section(results), map_section(results), forms_section(results)]
-    chapters += [knockout_section(results), paths_section(results)]
-    chapters += [strata_section(results), vocabulary_section(results)]
-    return chapters
+    return [
+        model_section(audit, curves, quality, results),
+        load_section(results),
+        topics_section(results),
+        depth_section(results),
+        vocabulary_section(results),
+        strata_section(results),
+        flow_section(results),
+        causes_section(results),
+        confidence_section(results),
+        checkpoints_section(results),
+    ]
 
 
 def document_origins(path: Path) -> dict[str, str] | None:
@@ -122,6 +125,13 @@ def subtitle(results: RoutingResults, store: RoutingStore) -> str:
         f"{results.top_k} per token, do with {store.facts.num_documents:,} {store.facts.split} "
         f"documents of {len(results.topics)} topics"
     )
+
+
+def made_this(inputs: Mapping[str, Manifest]) -> Mapping[str, Manifest]:
+    """Leaves the run's training out where another model was recorded (`route.model`)."""
+    train, route = inputs.get("train"), inputs["route"]
+    own = train is not None and route.inputs.get("train") == train.fingerprint
+    return {name: manifest for name, manifest in inputs.items() if name != "train" or own}
 
 
 def model_quality(manifest: Manifest | None) -> ModelQuality | None:
@@ -195,6 +205,7 @@ STAGE = Stage(
     inputs={"corpus": "corpus", "mask": "dataset", "train": "model", "route": "routing"},
     sections=("report",),
     run=write_report,
+    optional_inputs=("train",),
 )
 
 if __name__ == "__main__":

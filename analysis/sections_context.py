@@ -1,51 +1,43 @@
-"""The chapter on context: what topic adds to the tokens themselves."""
+"""Figures on context: what topic adds to the tokens themselves."""
 
 from .figures.beyond_vocabulary import bracket_figure, residual_figure
-from .page import ALL_LAYERS, Panel, Section
+from .page import ALL_LAYERS, Panel
 from .records import rows
 from .results import RoutingResults
 from .text import number
 
 
-def context_section(results: RoutingResults) -> Section:
-    """E4: topic beyond vocabulary."""
+def context_panels(results: RoutingResults) -> list[Panel]:
+    """E4: topic beyond vocabulary; nothing where the store holds no documents token by token."""
     frame = results.beyond
-    panels = []
-    if not frame.empty:
-        first = rows(frame)[0]
-        size = (
-            f"n = {first.documents:,} sampled documents of {first.topics} topics, "
-            f"{first.tokens:,} untouched tokens."
-        )
-        panels = [
-            Panel(
-                "beyond-vocabulary",
-                "Topic beyond vocabulary by layer",
-                "A point above the grey bar is a layer that sends the same tokens elsewhere when "
-                "the topic is another; inside the bar, token types explain the routing.",
-                f"{size} Unit: Σ (observed − expected from the token types)² / expected over its "
-                f"null mean. Baseline: 1, and 95% of {first.permutations:,} shuffles of topics "
-                "over documents.",
-                {ALL_LAYERS: residual_figure(frame)},
-                frame,
-            ),
-            Panel(
-                "bracket",
-                "How much of the topic information the words reproduce",
-                "If the grey and the coloured bars are as high as the observed one, topics differ "
-                "in their words alone; what they lack is context.",
-                f"{size} Unit: share of log2 T = {number(first.max_bits)} bits. Baseline: the mean "
-                f"of {first.permutations:,} shuffles of topics over documents, subtracted from "
-                "each bar.",
-                {ALL_LAYERS: bracket_figure(frame)},
-                frame,
-            ),
-        ]
-    return Section(
-        "context",
-        "Words or context",
-        "Topics differ in their words, and experts go by words. Here each document is compared "
-        "with what its own token types do in all other documents; what remains is context.",
-        panels,
-        notes=[] if panels else [("No test", "The store holds no documents token by token.")],
+    if frame.empty:
+        return []
+    first = rows(frame)[0]
+    size = (
+        f"n = {first.documents:,} sampled documents of {first.topics} topics, "
+        f"{first.tokens:,} untouched tokens."
     )
+    return [
+        Panel(
+            "beyond-vocabulary",
+            "Topic beyond vocabulary by layer",
+            "A point above the grey bar is a layer that sends the same tokens elsewhere when "
+            "the topic is another; inside the bar, token types explain the routing.",
+            f"{size} Unit: Σ (observed − expected from the token types)² / expected over its "
+            f"null mean. Baseline: 1, and 95% of {first.permutations:,} shuffles of topics "
+            "over documents.",
+            {ALL_LAYERS: residual_figure(frame)},
+            frame,
+        ),
+        Panel(
+            "bracket",
+            "How much of the topic information the words reproduce",
+            "If the grey and the coloured bars are as high as the observed one, topics differ "
+            "in their words alone; what they lack is context.",
+            f"{size} Unit: share of log2 T = {number(first.max_bits)} bits. Baseline: the mean "
+            f"of {first.permutations:,} shuffles of topics over documents, subtracted from "
+            "each bar.",
+            {ALL_LAYERS: bracket_figure(frame)},
+            frame,
+        ),
+    ]

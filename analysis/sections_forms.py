@@ -1,54 +1,52 @@
-"""The chapter on form: topic against token class and token identity."""
+"""Figures on form: topic against token class and token identity."""
 
 from .figures.forms import class_heatmap, forms_figure
-from .page import ALL_LAYERS, Panel, Section
+from .page import ALL_LAYERS, Panel
 from .records import rows
 from .results import RoutingResults
 
 SMALLEST_SCALE, LARGEST_SCALE = 0.5, 3.0  # log2; colours stop there, the numbers do not
 
 
-def forms_section(results: RoutingResults) -> Section:
+def forms_panel(results: RoutingResults) -> Panel:
     """E7: what the routing goes by, topic or form."""
-    frame, classes = results.structure.forms, results.structure.classes
+    frame = results.structure.forms
     sizes = ", ".join(
         f"{row.values:,} {row.by} values ({row.tokens:,} tokens)"
         for row in rows(frame.drop_duplicates("by"))
     )
-    panels = [
+    return Panel(
+        "forms",
+        "Topic, token class or token",
+        "The higher bar is what the routing goes by. A token's identity holds its class and "
+        "part of its topic, so the bars of one layer do not add up.",
+        f"n = {sizes}. Unit: share of the routing's entropy, I(x; e) / H(e); values seen at "
+        "least 10 times. Baseline: topics shuffled over documents, or tokens routed by the "
+        "layer's load, subtracted.",
+        {ALL_LAYERS: forms_figure(frame)},
+        frame,
+    )
+
+
+def class_panels(results: RoutingResults) -> list[Panel]:
+    """E7: token classes by expert; nothing without a class that is seen often enough."""
+    classes = results.structure.classes
+    if classes.empty:
+        return []
+    tokens = classes.drop_duplicates("class")
+    limit = min(LARGEST_SCALE, max(SMALLEST_SCALE, float(classes.log2_ratio.abs().max())))
+    return [
         Panel(
-            "forms",
-            "Topic or form",
-            "The higher bar is what the routing goes by. A token's identity holds its class and "
-            "part of its topic, so the bars of one layer do not add up.",
-            f"n = {sizes}. Unit: share of the routing's entropy, I(x; e) / H(e); values seen at "
-            "least 10 times. Baseline: topics shuffled over documents, or tokens routed by the "
-            "layer's load, subtracted.",
-            {ALL_LAYERS: forms_figure(frame)},
-            frame,
+            "classes",
+            "Token class × expert",
+            "Red: chosen more for this kind of token than for all tokens; blue: less.",
+            f"n = {', '.join(f'{row.tokens:,} {row[0]}' for row in rows(tokens))} tokens. "
+            "Unit: log2 of the class's share over the share of all tokens. Baseline: 0; "
+            "intervals on hover count tokens as independent.",
+            {
+                str(layer): class_heatmap(part, limit)
+                for layer, part in classes.groupby("layer", sort=False)
+            },
+            classes,
         )
     ]
-    if not classes.empty:
-        tokens = classes.drop_duplicates("class")
-        limit = min(LARGEST_SCALE, max(SMALLEST_SCALE, float(classes.log2_ratio.abs().max())))
-        panels.append(
-            Panel(
-                "classes",
-                "Token class × expert",
-                "Red: chosen more for this kind of token than for all tokens; blue: less.",
-                f"n = {', '.join(f'{row.tokens:,} {row[0]}' for row in rows(tokens))} tokens. "
-                "Unit: log2 of the class's share over the share of all tokens. Baseline: 0; "
-                "intervals on hover count tokens as independent.",
-                {
-                    str(layer): class_heatmap(part, limit)
-                    for layer, part in classes.groupby("layer", sort=False)
-                },
-                classes,
-            )
-        )
-    return Section(
-        "form",
-        "Topic or form",
-        "Whether experts go by what a text is about or by what its tokens look like.",
-        panels,
-    )

@@ -1,12 +1,12 @@
-"""The chapter on knock-outs: association and effect side by side."""
+"""The chapter on causes: knock-out beside association."""
 
 from .figures.knockout import association_figure, knockout_figure
-from .page import ALL_LAYERS, Panel, Section
+from .page import ALL_LAYERS, HOW, Panel, Section
 from .records import rows
 from .results import RoutingResults
 
 
-def knockout_section(results: RoutingResults) -> Section:
+def causes_section(results: RoutingResults) -> Section:
     """E13: what losing a topic's expert costs."""
     frame = results.structure.knockout
     panels = []
@@ -42,10 +42,11 @@ def knockout_section(results: RoutingResults) -> Section:
             ),
         ]
     return Section(
-        "knockout",
-        "Knock-out",
+        "causes",
+        "Causes",
         "What the model loses when one expert is taken away: the strongest expert of each topic, "
         "and experts of the same load for comparison.",
         panels,
         notes=[] if panels else [("No knock-outs", "This store holds none (route.knockout).")],
+        group=HOW,
     )

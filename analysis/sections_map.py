@@ -1,22 +1,16 @@
-"""The chapter on topics among themselves: map, documents, signature probe."""
+"""Figures on topics among themselves: map, documents, signature probe."""
 
 from .figures.topic_map import distance_figure, points_figure, probe_figure
-from .page import ALL_LAYERS, Panel, Section
+from .page import ALL_LAYERS, Panel
 from .records import rows
 from .results import RoutingResults
 from .text import percent
 from .topic_map import topic_order
 
 
-def map_section(results: RoutingResults) -> Section:
+def map_panels(results: RoutingResults) -> list[Panel]:
     """E5 and E6: which topics are routed alike, and whether experts give the topic away."""
-    return Section(
-        "map",
-        "Topics among themselves",
-        "Which topics use the experts alike, and whether a document's topic can be read off the "
-        "experts that it used.",
-        [*_distance_panels(results), *_point_panels(results), *_probe_panels(results)],
-    )
+    return [*_distance_panels(results), *_point_panels(results), *_probe_panels(results)]
 
 
 def _distance_panels(results: RoutingResults) -> list[Panel]:

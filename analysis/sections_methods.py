@@ -5,7 +5,7 @@ from typing import Any
 
 from configs.manifest import Manifest
 
-from .page import Section
+from .page import LOOK_UP, Section
 
 DEFINITIONS = (
     (
@@ -68,6 +68,7 @@ def methods_section(manifests: Mapping[str, Manifest], settings: Mapping[str, An
         "settings and seed give the same page.",
         notes=notes,
         listings=listings,
+        group=LOOK_UP,
     )
 
 

@@ -1,7 +1,7 @@
-"""The chapter on experts among themselves: pairs, flow, neighbours, confidence."""
+"""The chapters on flow (pairs, layer to layer, neighbours) and on confidence."""
 
 from .figures.paths import confidence_figure, flow_figure, locality_figure, pair_figure
-from .page import ALL_LAYERS, Panel, Section
+from .page import ALL_LAYERS, HOW, Panel, Section
 from .records import rows
 from .results import RoutingResults
 from .text import percent
@@ -10,20 +10,32 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.5, 3.0  # log2; colours stop there, the number
 FLOW_THRESHOLD = 0.5  # of the share that an even flow would have
 
 
-def paths_section(results: RoutingResults) -> Section:
-    """E8–E11: who works with whom, across layers and along the text, and how surely."""
-    panels = [
-        *_pair_panels(results),
-        *_flow_panels(results),
-        *_locality_panels(results),
-        *_confidence_panels(results),
-    ]
+def flow_section(results: RoutingResults) -> Section:
+    """E8–E10: who works with whom, across layers and along the text."""
+    panels = [*_pair_panels(results), *_flow_panels(results), *_locality_panels(results)]
     return Section(
-        "paths",
-        "Experts among themselves",
-        "Which experts share a token, which follow each other from layer to layer, whether "
-        "neighbouring tokens keep to one expert, and how sure the router is.",
+        "flow",
+        "Flow",
+        "Which experts share a token, which follow each other from layer to layer, and whether "
+        "neighbouring tokens keep to one expert.",
         panels,
+        notes=[]
+        if panels
+        else [("Nothing to show", "One expert a token, one layer, no sample.")],
+        group=HOW,
+    )
+
+
+def confidence_section(results: RoutingResults) -> Section:
+    """E11: how surely the router chooses."""
+    panels = _confidence_panels(results)
+    return Section(
+        "confidence",
+        "Confidence",
+        "How sure the router is of its choice, by topic.",
+        panels,
+        notes=[] if panels else [("Not known", "Only moescope's own models show their router.")],
+        group=HOW,
     )
 
 

@@ -12,6 +12,9 @@ from .figures.topics import topic_heatmap
 from .page import ALL_LAYERS, ExpertCard, Panel, Section
 from .records import rows
 from .results import RoutingResults
+from .sections_context import context_panels
+from .sections_forms import class_panels, forms_panel
+from .sections_map import map_panels
 from .text import expert_name, interval_text, number, percent
 
 SHARE_COLUMNS = ["share", "share_low", "share_high", "chance", "documents", "tokens"]
@@ -75,8 +78,9 @@ def topics_section(results: RoutingResults) -> Section:
     return Section(
         "topics",
         "Topics",
-        "Which experts are chosen more for one topic than for the others, counted on untouched "
-        "tokens and judged by whole documents.",
+        "Which experts are chosen more for one topic than for the others, which topics use them "
+        "alike, and whether a document's topic can be read off its experts: counted on untouched "
+        "tokens, judged by whole documents.",
         [
             Panel(
                 "topics",
@@ -100,19 +104,21 @@ def topics_section(results: RoutingResults) -> Section:
                 results.cells,
                 shown=marked[CELL_COLUMNS],
                 by_topic=True,
-            )
+            ),
+            *map_panels(results),
         ],
     )
 
 
 def depth_section(results: RoutingResults) -> Section:
-    """E3: topic information by layer."""
+    """E3, E4, E7: what the expert of a token tells, by layer: topic, token class, token."""
     first = rows(results.information)[0]
+    context = context_panels(results)
     return Section(
         "depth",
         "Depth",
-        "How much knowing the expert of a token tells about its topic, layer by layer, after "
-        "taking off what chance gives.",
+        "What knowing the expert of a token tells, layer by layer, after taking off what chance "
+        "gives: about its topic, about its form, and about its topic beyond its words.",
         [
             Panel(
                 "depth",
@@ -126,8 +132,11 @@ def depth_section(results: RoutingResults) -> Section:
                 "subtracted; the band is their central 95%.",
                 {ALL_LAYERS: depth_figure(results.information)},
                 results.information,
-            )
+            ),
+            forms_panel(results),
+            *context,
         ],
+        notes=[] if context else [("No test of context", "No documents token by token.")],
     )
 
 
@@ -204,7 +213,7 @@ def vocabulary_section(results: RoutingResults) -> Section:
         "The tokens each expert is most enriched for, against its share of all tokens: types seen "
         "at least 10 times, ranked by the lower end of a 95% interval. ␣ is a space. Tokens count "
         "as independent here, so types from few documents look surer than they are.",
-        [panel] if first.types else [],
+        [*([panel] if first.types else []), *class_panels(results)],
         cards={layer: _cards(results, layer) for layer in results.layers},
     )
 

@@ -10,7 +10,7 @@ from .figures.training import (
     loss_figure,
     topic_loss_figure,
 )
-from .page import ALL_LAYERS, Panel, Section
+from .page import ALL_LAYERS, MODEL, Panel, Section
 from .records import largest, rows
 from .results import RoutingResults
 from .text import expert_name, number, percent, visible
@@ -44,12 +44,18 @@ def overview_table(results: RoutingResults) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def corpus_section(audit: CorpusAudit) -> Section:
-    """What the model saw."""
+def model_section(
+    audit: CorpusAudit,
+    curves: TrainingCurves | None,
+    quality: ModelQuality | None,
+    results: RoutingResults,
+) -> Section:
+    """What the model saw: the corpus and, where this run trained it, the training curves."""
     total = int(audit.documents.documents.sum())
     by_split = audit.documents.groupby("split", sort=False).documents.sum()
     splits = ", ".join(f"{int(count):,} {split}" for split, count in by_split.items())
     facts = f"n = {total:,} documents."
+    training = training_panels(curves, quality, results) if curves is not None else []
     return Section(
         "corpus",
         "What the model saw",
@@ -85,8 +91,10 @@ def corpus_section(audit: CorpusAudit) -> Section:
                 audit.overlap,
                 by_topic=True,
             ),
+            *training,
         ],
         notes=_corpus_notes(audit),
+        group=MODEL,
     )
 
 
@@ -118,10 +126,10 @@ def _corpus_notes(audit: CorpusAudit) -> list[tuple[str, str]]:
     return notes
 
 
-def training_section(
+def training_panels(
     curves: TrainingCurves, quality: ModelQuality | None, results: RoutingResults
-) -> Section:
-    """Training curves."""
+) -> list[Panel]:
+    """How the model got where it is: losses, balance and router entropy over training."""
     tokens = f"n = {quality.train_tokens:,} training tokens." if quality else ""
     unigram = quality.unigram_entropy if quality else None
     baseline = "Baseline: the unigram entropy." if quality else ""
@@ -160,8 +168,7 @@ def training_section(
                 own,
             )
         )
-    panels += _layer_curve_panels(curves.layers, results.num_experts, tokens)
-    return Section("training", "Training curves", "How the model got where it is.", panels)
+    return panels + _layer_curve_panels(curves.layers, results.num_experts, tokens)
 
 
 def _layer_curve_panels(layers: pd.DataFrame, num_experts: int, tokens: str) -> list[Panel]:
