@@ -1,10 +1,11 @@
 """Models: configuration, routers, experts, balance losses, encoder and decoder,
-upcycling."""
+upcycling, import and export."""
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from .balance import BALANCE_LOSSES, balance_losses
 from .configuration_moescope import MoescopeConfig
+from .interchange import export_model, import_model
 from .modeling_moescope import (
     MoescopeExperts,
     MoescopeForCausalLM,
@@ -27,6 +28,8 @@ __all__ = [
     "Routing",
     "RoutingContext",
     "balance_losses",
+    "export_model",
+    "import_model",
     "upcycle",
 ]
 

@@ -1,18 +1,27 @@
-"""Reading BERT-like, GPT-2-like and Llama-like dense models: their configuration and weights here.
+"""Reading BERT-like and GPT-2-like dense models: their configuration and weights here.
 
 Each reader returns the fields of a dense `MoescopeConfig` and the weights under the names of our
 dense model ("model." before those of the base model), so that the logits are the same.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 DenseModel = tuple[dict[str, Any], dict[str, Tensor]]
-# one formula, two names
-_ACTIVATIONS = {"gelu_new": "gelu_pytorch_tanh", "gelu_fast": "gelu_pytorch_tanh"}
+
+
+def require(config: PreTrainedConfig, **needed: Any) -> None:
+    """Refuse what we have nothing like.
+
+    Raises:
+        ValueError: a field of `config` that is not as `needed` (None, False and [] are alike).
+    """
+    for name, value in needed.items():
+        found = getattr(config, name, value)
+        if (found or None) != (value or None):
+            raise ValueError(f"{name}={found!r} is not supported; only {value!r} is")
 
 
 def _rename(state: dict[str, Tensor], names: dict[str, str], layers: int) -> dict[str, Tensor]:
@@ -34,6 +43,7 @@ def _strip(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def read_bert(dense: PreTrainedModel) -> DenseModel:
     """Token types are folded into the positions: exact for single segments (type 0)."""
     config, state = dense.config, _strip(dense.state_dict(), "bert.")
+    require(config, is_decoder=False)
     block, ours = "encoder.layer.{i}.", "model.layers.{i}."
     names = {
         "embeddings.word_embeddings": "model.embed_tokens",
@@ -61,6 +71,9 @@ def read_bert(dense: PreTrainedModel) -> DenseModel:
         "intermediate_size": config.intermediate_size,
         "max_position_embeddings": config.max_position_embeddings,
         "norm_eps": config.layer_norm_eps,
+        "hidden_act": config.hidden_act,
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "initializer_range": config.initializer_range,
         "norm_position": "post",
         "embedding_norm": True,
         "position_type": "learned",
@@ -76,6 +89,8 @@ def read_bert(dense: PreTrainedModel) -> DenseModel:
 def read_gpt2(dense: PreTrainedModel) -> DenseModel:
     """GPT-2 keeps its matrices transposed and queries, keys and values in one."""
     config, state = dense.config, _strip(dense.state_dict(), "transformer.")
+    require(config, scale_attn_by_inverse_layer_idx=False, scale_attn_weights=True)
+    require(config, add_cross_attention=False)
     for i in range(config.n_layer):
         for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"):
             state[f"h.{i}.{name}.weight"] = state[f"h.{i}.{name}.weight"].T
@@ -105,6 +120,8 @@ def read_gpt2(dense: PreTrainedModel) -> DenseModel:
         "intermediate_size": config.n_inner or 4 * config.n_embd,
         "max_position_embeddings": config.n_positions,
         "norm_eps": config.layer_norm_epsilon,
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "initializer_range": config.initializer_range,
         "position_type": "learned",
         "gated": False,
         "attention_bias": True,
@@ -113,66 +130,3 @@ def read_gpt2(dense: PreTrainedModel) -> DenseModel:
         "is_causal": True,
     }
     return fields, _rename(state, names, config.n_layer)
-
-
-def read_llama(dense: PreTrainedModel) -> DenseModel:
-    """Llama and kin with plain RoPE."""
-    config = dense.config
-    rope = config.rope_parameters
-    if rope.get("rope_type", "default") != "default":
-        raise ValueError(f"rotary positions of type {rope['rope_type']!r} are not supported")
-    theirs, ours = "layers.{i}.", "model.layers.{i}."
-    names = {
-        "embed_tokens": "model.embed_tokens",
-        f"{theirs}input_layernorm": f"{ours}attention_norm",
-        f"{theirs}post_attention_layernorm": f"{ours}mlp_norm",
-        "norm": "model.norm",
-        "lm_head": "lm_head",
-    }
-    for name in ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o"):
-        names[f"{theirs}{name}_proj"] = f"{ours}{name}_proj"
-    for name in ("gate", "up", "down"):
-        names[f"{theirs}mlp.{name}_proj"] = f"{ours}mlp.{name}_proj"
-    fields = {
-        "hidden_size": config.hidden_size,
-        "num_hidden_layers": config.num_hidden_layers,
-        "num_attention_heads": config.num_attention_heads,
-        "num_key_value_heads": config.num_key_value_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.intermediate_size,
-        "max_position_embeddings": config.max_position_embeddings,
-        "norm_eps": config.rms_norm_eps,
-        "norm_type": "rms",
-        "rope_theta": rope["rope_theta"],
-        "attention_bias": config.attention_bias,
-        "mlp_bias": config.mlp_bias,
-        "is_causal": True,
-    }
-    state = _strip(dense.state_dict(), "model.")
-    return fields, _rename(state, names, config.num_hidden_layers)
-
-
-READERS: dict[str, Callable[[PreTrainedModel], DenseModel]] = {
-    "bert": read_bert,
-    "gpt2": read_gpt2,
-    "llama": read_llama,
-}
-
-
-def read_dense(dense: PreTrainedModel) -> DenseModel:
-    """Fields and weights of a dense model.
-
-    Raises:
-        ValueError: a family that no reader serves.
-    """
-    family = dense.config.model_type
-    if family not in READERS:
-        raise ValueError(f"cannot read a {family!r} model; supported: {', '.join(READERS)}")
-    fields, weights = READERS[family](dense)
-    activation = fields.get("hidden_act", getattr(dense.config, "hidden_act", "gelu"))
-    fields["hidden_act"] = _ACTIVATIONS.get(activation, activation)
-    fields["vocab_size"] = weights["model.embed_tokens.weight"].shape[0]
-    fields["tie_word_embeddings"] = bool(getattr(dense.config, "tie_word_embeddings", True))
-    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        fields[name] = getattr(dense.config, name, None)
-    return fields, weights

@@ -7,13 +7,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .configuration_moescope import MoescopeConfig
-from .dense_checkpoints import read_dense
-from .modeling_moescope import (
-    MoescopeForCausalLM,
-    MoescopeForMaskedLM,
-    MoescopeModel,
-    MoescopePreTrainedModel,
-)
+from .interchange import build_with_weights, read_checkpoint
+from .modeling_moescope import MoescopePreTrainedModel
 
 
 def upcycle(
@@ -43,13 +38,15 @@ def upcycle(
         A masked or causal language model, or the base model where the dense one had no head.
 
     Raises:
-        ValueError: a family that cannot be read, or a share outside [0, 1].
+        ValueError: a family that cannot be read or has experts, or a share outside [0, 1].
     """
     if not 0 <= reinitialise <= 1:
         raise ValueError(f"reinitialise={reinitialise} must be in [0, 1]")
     if noise < 0:
         raise ValueError(f"noise={noise} must be at least 0")
-    fields, weights = read_dense(dense)
+    fields, weights = read_checkpoint(dense)
+    if fields["num_experts"]:
+        raise ValueError(f"a {dense.config.model_type!r} model has experts already")
     fields["moe_intermediate_size"] = fields["intermediate_size"]
     config = MoescopeConfig(**fields | moe_fields)
     for layer in range(config.num_hidden_layers):
@@ -59,7 +56,7 @@ def upcycle(
             for name, tensor in experts.items():
                 weights[prefix + name] = _diversify(tensor, noise, generator)
             _reinitialise_units(weights, prefix, reinitialise, generator)
-    return _load(config, weights, has_head=dense.get_output_embeddings() is not None)
+    return build_with_weights(config, weights, dense)
 
 
 def _experts_from_ffn(
@@ -108,22 +105,3 @@ def _reinitialise_units(
         rows = torch.cat([units, units + width]) if gated else units
         up[e, rows] = draw("up", len(rows), up.shape[-1])
         down[e, :, units] = draw("down", down.shape[1], len(units))
-
-
-def _load(
-    config: MoescopeConfig, weights: dict[str, Tensor], *, has_head: bool
-) -> MoescopePreTrainedModel:
-    if not has_head:
-        model: MoescopePreTrainedModel = MoescopeModel(config)
-        weights = {
-            name.removeprefix("model."): tensor
-            for name, tensor in weights.items()
-            if name.startswith("model.")
-        }
-    else:
-        model = (MoescopeForCausalLM if config.is_causal else MoescopeForMaskedLM)(config)
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    missing = [name for name in missing if ".gate." not in name and name != "lm_head.weight"]
-    assert not missing, missing
-    assert not unexpected, unexpected
-    return model.eval()
