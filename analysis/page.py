@@ -114,6 +114,20 @@ class Page:
 
 def render(page: Page) -> str:
     """Renders the page: no request leaves it, and no script but its own two runs."""
+    return render_template(
+        "page.html.j2", ["page.js"], figures_json(page.sections, page.layers), page=page
+    )
+
+
+def render_template(template: str, scripts: Sequence[str], figures: str, **values: Any) -> str:
+    """Renders a page around its figures, with plotly and the scripts inlined and named in its CSP.
+
+    Args:
+        template: file in `templates/`.
+        scripts: files in `templates/`, run in this order after plotly.
+        figures: `figures_json`.
+        values: what else the template places.
+    """
     environment = Environment(
         loader=PackageLoader("analysis"),
         autoescape=True,
@@ -124,16 +138,14 @@ def render(page: Page) -> str:
     environment.filters |= {"visible": visible, "cell": cell_text}
     loader = environment.loader
     assert loader is not None
-    script = loader.get_source(environment, "page.js")[0]
-    plotly = get_plotlyjs()
-    return environment.get_template("page.html.j2").render(
-        page=page,
+    inlined = [get_plotlyjs(), *(loader.get_source(environment, name)[0] for name in scripts)]
+    return environment.get_template(template).render(
         shown_rows=SHOWN_ROWS,
         style=Markup(loader.get_source(environment, "page.css")[0]),
-        plotly=Markup(plotly),
-        script=Markup(script),
-        script_hashes=[_csp_hash(plotly), _csp_hash(script)],
-        figures=Markup(_figures_json(page)),
+        scripts=[Markup(script) for script in inlined],
+        script_hashes=[_csp_hash(script) for script in inlined],
+        figures=Markup(figures),
+        **values,
     )
 
 
@@ -154,7 +166,7 @@ def _csp_hash(script: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-def _figures_json(page: Page) -> str:
+def figures_json(sections: Sequence[Section], layers: Sequence[int]) -> str:
     """Puts all figures into JSON that can stand inside a script element."""
     panels = {
         panel.name: {
@@ -162,10 +174,10 @@ def _figures_json(page: Page) -> str:
             for layer, view in panel.views.items()
             for shape in [view.to_plotly_json()]
         }
-        for section in page.sections
+        for section in sections
         for panel in section.panels
     }
-    content = {"panels": panels, "layers": [str(layer) for layer in page.layers]}
+    content = {"panels": panels, "layers": [str(layer) for layer in layers]}
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
