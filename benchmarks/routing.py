@@ -39,12 +39,14 @@ from inference.tables import TableSizes, add_ones, expert_slots
 from inference.token_classes import TOKEN_CLASSES
 from model import MoescopeConfig, MoescopeForMaskedLM
 
-VOCABULARY, LENGTH, BATCH, TOPICS = 8192, 128, 64, 9
+VOCABULARY, LENGTH, BATCH, TOPICS, SPECIAL = 8192, 128, 64, 9, 4
 
 
 def demo_sizes(num_layers: int = 4, num_experts: int = 8, top_k: int = 2) -> TableSizes:
     """Axes as in the demo: 4 layers of 8 experts, two per token, 4,096 types."""
-    return TableSizes(TOPICS, num_layers, num_experts, top_k, 4096, len(TOKEN_CLASSES), 16)
+    return TableSizes(
+        TOPICS, num_layers, num_experts, top_k, 4096, len(TOKEN_CLASSES), 16, SPECIAL + 1
+    )
 
 
 def make_facts(num_documents: int, num_sampled: int) -> TokenFacts:
@@ -62,6 +64,7 @@ def make_facts(num_documents: int, num_sampled: int) -> TokenFacts:
     return TokenFacts(
         row_of_id=torch.arange(VOCABULARY).clamp(max=4096),
         class_of_id=torch.arange(VOCABULARY) % len(TOKEN_CLASSES),
+        special_of_id=torch.arange(VOCABULARY).clamp(max=SPECIAL),
         topic_of_document=torch.from_numpy(topics),
         sampled=torch.arange(num_documents) < num_sampled,
         documents=documents,
@@ -124,7 +127,7 @@ def capture_overhead(repeats: int) -> dict[str, float]:
         StoreWriter(Path(folder), num_layers=4, num_experts=8, top_k=2) as writer,
     ):
         # the demo samples all its documents
-        recorder = RoutingRecorder(sizes, make_facts(BATCH, BATCH), writer)
+        recorder = RoutingRecorder(sizes, make_facts(BATCH, BATCH))
 
         capture = RoutingCapture(network)
         observer = Observer(network, capture, device)
@@ -133,7 +136,7 @@ def capture_overhead(repeats: int) -> dict[str, float]:
             with capture:
                 recorder.begin_chunk(0, BATCH - 1)
                 recorder.add(batch, rows, observer(batch))
-                recorder.end_chunk()
+                writer.append(recorder.end_chunk())
 
         plain()
         recorded()
@@ -177,23 +180,19 @@ def speedup_vs_counter(repeats: int) -> dict[str, float]:
         experts, weights, scores[..., :3], positions, torch.rand(len(positions)), scores[:, 0]
     )
     sizes = demo_sizes(16, 64, 8)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        StoreWriter(Path(folder), num_layers=16, num_experts=64, top_k=8) as writer,
-    ):
-        recorder = RoutingRecorder(sizes, make_facts(BATCH, 1), writer)
+    recorder = RoutingRecorder(sizes, make_facts(BATCH, 1))
 
-        def all_tables() -> None:
-            recorder.begin_chunk(0, BATCH // 4 - 1)
-            recorder.add(batch, np.arange(BATCH // 4), seen)
+    def all_tables() -> None:
+        recorder.begin_chunk(0, BATCH // 4 - 1)
+        recorder.add(batch, np.arange(BATCH // 4), seen)
 
-        work: dict[str, Callable[[], object]] = {
-            "counter_ms": lambda: count_with_counters(experts),
-            "counter_update_ms": lambda: count_with_updates(experts),
-            "load_table_ms": lambda: add_ones(table, expert_slots(experts, 64).view(-1)),
-            "all_tables_ms": all_tables,
-        }
-        times = {name: [milliseconds(f) for _ in range(repeats)][1:] for name, f in work.items()}
+    work: dict[str, Callable[[], object]] = {
+        "counter_ms": lambda: count_with_counters(experts),
+        "counter_update_ms": lambda: count_with_updates(experts),
+        "load_table_ms": lambda: add_ones(table, expert_slots(experts, 64).view(-1)),
+        "all_tables_ms": all_tables,
+    }
+    times = {name: [milliseconds(f) for _ in range(repeats)][1:] for name, f in work.items()}
     for (layer, expert), count in count_with_counters(experts).items():
         assert table[layer, expert] == repeats * count, "the two ways must agree"
     result = {name: min(values) for name, values in times.items()}  # the least disturbed
@@ -211,7 +210,7 @@ def record_synthetic(num_tokens: int) -> float:
     rows = np.arange(BATCH)
     options = {"num_layers": 4, "num_experts": 8, "top_k": 2}
     with tempfile.TemporaryDirectory() as folder, StoreWriter(Path(folder), **options) as writer:
-        recorder = RoutingRecorder(sizes, facts, writer)
+        recorder = RoutingRecorder(sizes, facts)
         for number in range(num_batches):
             batch = make_batch(number * BATCH, generator)
             scores = torch.rand((BATCH * LENGTH, 4, 8), generator=generator)
@@ -221,7 +220,7 @@ def record_synthetic(num_tokens: int) -> float:
             recorder.begin_chunk(number * BATCH, number * BATCH + BATCH - 1)
             seen = Observation(experts, weights, scores[..., :3], positions, loss, scores[:, 0])
             recorder.add(batch, rows + number * BATCH, seen)
-            recorder.end_chunk()
+            writer.append(recorder.end_chunk())
         writer.finish(
             _synthetic_facts(sizes, recorder, writer),
             recorder.tables.arrays(),
@@ -254,6 +253,7 @@ def _synthetic_facts(
         token_classes=list(TOKEN_CLASSES),
         type_classes=[0] * sizes.num_types,
         position_edges=list(range(sizes.num_positions)),
+        substrata=[("untouched", "x")] * sizes.num_substrata,
         model="synthetic",
         split="probe",
     )

@@ -47,6 +47,7 @@ class Stage:
         sections: the config sections that this stage reads; they and the inputs decide whether
             a finished result is still valid.
         run: does the work; returns the manifest's `counts`.
+        optional_inputs: upstream stages that need not have run.
         side_sections: config sections that it reads but that cannot change its result.
         external: hashes of inputs outside the run (files, package versions).
         next_stage: what to type next.
@@ -58,6 +59,7 @@ class Stage:
     inputs: Mapping[str, str]
     sections: tuple[str, ...]
     run: Callable[[StageRun], Mapping[str, Any]]
+    optional_inputs: tuple[str, ...] = ()
     side_sections: tuple[str, ...] = ()
     external: Callable[[Config], Mapping[str, str]] = field(default=lambda config: {})
     next_stage: str | None = None
@@ -75,9 +77,7 @@ def execute(stage: Stage, config: Config, command: str) -> Manifest:
         UserError: an upstream folder is missing, or the output cannot be written.
     """
     target: Path = getattr(config.paths, stage.output)
-    inputs = {
-        name: _upstream(name, getattr(config.paths, key)) for name, key in stage.inputs.items()
-    }
+    inputs = _upstream(stage, config)
     sections = config.model_dump(mode="json", include={*stage.sections, "seed"})
     input_hashes = {name: manifest.fingerprint for name, manifest in inputs.items()}
     input_hashes |= stage.external(config)
@@ -118,11 +118,18 @@ def execute(stage: Stage, config: Config, command: str) -> Manifest:
     return manifest
 
 
-def _upstream(name: str, folder: Path) -> Manifest:
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise UserError(f"{folder}: no finished {name} stage there; run `moescope {name}` first")
-    return manifest
+def _upstream(stage: Stage, config: Config) -> dict[str, Manifest]:
+    manifests = {}
+    for name, key in stage.inputs.items():
+        folder: Path = getattr(config.paths, key)
+        manifest = read_manifest(folder)
+        if manifest is not None:
+            manifests[name] = manifest
+        elif name not in stage.optional_inputs:
+            raise UserError(
+                f"{folder}: no finished {name} stage there; run `moescope {name}` first"
+            )
+    return manifests
 
 
 @contextmanager

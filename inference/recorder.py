@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .documents import DocumentSums
 from .sample import TokenSample
-from .store_writer import StoreWriter
+from .store_writer import document_table
 from .tables import MASKED, SPECIAL, UNTOUCHED, RoutedTokens, RoutingTables, TableSizes
 
 
@@ -21,6 +21,7 @@ class TokenFacts:
     Attributes:
         row_of_id: (vocabulary,) int64 row of a token id in the type tables.
         class_of_id: (vocabulary,) int64 token class of an id.
+        special_of_id: (vocabulary,) int64 row of a special token; of any other, the last row.
         topic_of_document: (D,) int64.
         sampled: (D,) bool, documents kept token by token.
         documents: id, topic, topic_id, date, num_tokens of every document, in order.
@@ -29,6 +30,7 @@ class TokenFacts:
 
     row_of_id: Tensor
     class_of_id: Tensor
+    special_of_id: Tensor
     topic_of_document: Tensor
     sampled: Tensor
     documents: pa.Table
@@ -46,6 +48,7 @@ class Observation:
         label_positions: (M,) flat index into B x S, ascending; on the host.
         loss: (M,) nats.
         logits: (M, V) scores of the labelled positions; read for sampled documents only.
+        predicts_next: a label is predicted at the position before its own.
     """
 
     experts: Tensor
@@ -54,22 +57,19 @@ class Observation:
     label_positions: Tensor
     loss: Tensor
     logits: Tensor
+    predicts_next: bool = False
 
 
 class RoutingRecorder:
-    """Adds observations to the tables and, chunk by chunk, documents to the store."""
+    """Adds observations to the tables and, chunk by chunk, makes rows of documents."""
 
     def __init__(
-        self,
-        sizes: TableSizes,
-        facts: TokenFacts,
-        writer: StoreWriter,
-        device: torch.device | str = "cpu",
+        self, sizes: TableSizes, facts: TokenFacts, device: torch.device | str = "cpu"
     ) -> None:
         self.tables = RoutingTables(sizes, device)
         self.sample = TokenSample()
         self.num_tokens = 0
-        self._sizes, self._facts, self._writer, self._device = sizes, facts, writer, device
+        self._sizes, self._facts, self._device = sizes, facts, device
         self._sums: DocumentSums | None = None
 
     def begin_chunk(self, first_document: int, last_document: int) -> None:
@@ -108,15 +108,13 @@ class RoutingRecorder:
             self._sample(batch, example_rows, real, kept, label_rows, seen)
 
     def end_chunk(self) -> pa.Table:
-        """Writes the chunk's documents and returns them."""
+        """Returns the chunk's documents, as the store has them."""
         assert self._sums is not None, "begin_chunk comes first"
         documents, columns, experts, masked = self._sums.rows()
         known = self._facts.documents.take(pa.array(documents))
         described = {name: known.column(name) for name in known.column_names}
         self._sums = None
-        return self._writer.add_documents(
-            {"document": documents, **described, **columns}, experts, masked
-        )
+        return document_table({"document": documents, **described, **columns}, experts, masked)
 
     def _routed_tokens(
         self,
@@ -126,20 +124,26 @@ class RoutingRecorder:
         document: Tensor,
         seen: Observation,
     ) -> RoutedTokens:
-        facts, sizes = self._facts, self._sizes
-        input_ids, target_ids = batch["input_ids"].flatten()[real], true_ids(batch)[real]
-        position = positions(batch).flatten()[real]
+        facts = self._facts
+        true, input_ids = true_ids(batch), batch["input_ids"].flatten()[real]
+        masked = (stratum == MASKED).nonzero().squeeze(1)
+        targets, target_ids = masked, true[real[masked]]
+        if seen.predicts_next:
+            before = torch.searchsorted(real, seen.label_positions - 1)
+            asked = stratum[before] == UNTOUCHED
+            targets, target_ids = before[asked], true[seen.label_positions[asked]]
         natural = (stratum == UNTOUCHED) | (stratum == MASKED) | (stratum == SPECIAL)
         host = {
             "topic": facts.topic_of_document[document],
             "stratum": stratum,
             "input_type": facts.row_of_id[input_ids],
-            "target_type": facts.row_of_id[target_ids],
             "token_class": facts.class_of_id[input_ids],
-            "position": position * sizes.num_positions // facts.sequence_length,
+            "substratum": self._substratum(stratum, positions(batch).flatten()[real], input_ids),
             "untouched": (stratum == UNTOUCHED).nonzero().squeeze(1),
-            "masked": (stratum == MASKED).nonzero().squeeze(1),
+            "masked": masked,
             "natural": natural.nonzero().squeeze(1),
+            "targets": targets,
+            "target_type": facts.row_of_id[target_ids],
         }
         return RoutedTokens(
             experts=seen.experts,
@@ -147,6 +151,13 @@ class RoutingRecorder:
             confidence=seen.confidence,
             **{name: values.to(self._device, non_blocking=True) for name, values in host.items()},
         )
+
+    def _substratum(self, stratum: Tensor, position: Tensor, input_ids: Tensor) -> Tensor:
+        """(N,) row of natural tokens as `TableSizes.num_substrata` orders them; others: any."""
+        bins = self._sizes.num_positions
+        row = position * bins // self._facts.sequence_length
+        row += bins * (stratum == MASKED)
+        return torch.where(stratum == SPECIAL, 2 * bins + self._facts.special_of_id[input_ids], row)
 
     def _sample(
         self,

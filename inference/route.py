@@ -1,181 +1,184 @@
 """The route stage: one pass over a split, every routing decision into the routing store."""
 
+import json
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
+import pyarrow as pa
 from transformers import PreTrainedModel
 
 from configs.allocator import keep_freed_memory
 from configs.cli import main
 from configs.errors import UserError
-from configs.manifest import digest, read_manifest
-from configs.progress import progress_bar
+from configs.manifest import Manifest, digest, read_manifest
+from configs.progress import console
 from configs.schema import Config
 from configs.stage import Stage, StageRun
 from train.snapshots import find_snapshots
 
-from .capture import RoutingCapture
-from .checkpoint import check_fits, checkpoint_fingerprint, load_model
-from .chunks import MIN_EXAMPLES, iterate_chunks
-from .forward import Observer
+from .checkpoint import checkpoint_fingerprint
 from .knockout import possible_knockout, write_knockouts
-from .memory import check_memory
+from .processes import Processes, Share
 from .recorder import RoutingRecorder
+from .recording import Recording, model_path, open_recording
 from .saturation import write_saturation
-from .split import Split, open_split
-from .spool import Spool
-from .store import FORMAT, KnockoutMode, StoreFacts
+from .spool import Spool, in_order
+from .store import FORMAT, StoreFacts
 from .store_writer import StoreWriter
-from .tables import TableSizes
 from .token_classes import TOKEN_CLASSES
 from .token_types import OTHER
 
 
-def record_split(run: StageRun) -> dict[str, Any]:
+def record_split(run: StageRun, processes: Processes | None = None) -> dict[str, Any]:
     """Runs the model over the split and writes the routing store; returns the counts.
+
+    Args:
+        run: config, dataset and where to write.
+        processes: who else records a share of the split; None = nobody.
 
     Raises:
         UserError: a checkpoint that does not fit the dataset or has no experts, or a split that
             is not there.
     """
     keep_freed_memory()
-    config, counts = run.config, run.inputs["mask"].counts
-    path = model_path(config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = load_model(path, device)
-    with RoutingCapture(network) as capture:
-        check_fits(network, path, config.paths.dataset, counts)
-        split = open_split(config, counts, network.config.get_text_config().vocab_size)
-        observer = Observer(network, capture, device)
-        sizes = table_sizes(config, split, capture, _experts_per_token(observer, split))
-        check_memory(config.route, sizes, split.sampled_tokens)
-        spool = _open_spool(run)
-        started = time.monotonic()
+    config, dataset, started = run.config, run.inputs["mask"], time.monotonic()
+    spool = _open_spool(run)
+    if processes is not None:
+        processes.hand_out(json.dumps([config.model_dump_json(), dataset.model_dump_json()]))
+    with open_recording(config, dataset) as recording:
+        sizes = recording.sizes
         with StoreWriter(
             run.output_dir,
             num_layers=sizes.num_layers,
             num_experts=sizes.num_experts,
             top_k=sizes.top_k,
         ) as writer:
-            recorder = RoutingRecorder(sizes, split.facts, writer, device)
-            done = spool.resume(recorder, writer)
-            _run_examples(config.route.batch_size, split, observer, recorder, spool, done)
-            knockout = possible_knockout(network, config.route.knockout)
-            snapshots = _snapshots(config)
-            facts = _store_facts(
-                split, sizes, capture, path, recorder, writer, knockout
-            ).model_copy(update={"snapshots": list(snapshots)})
-            writer.finish(
-                facts,
-                recorder.tables.arrays(),
-                *recorder.sample.columns(sizes.num_layers, sizes.top_k),
-            )
+            if processes is None:
+                recorder = _record(recording, spool, writer)
+            else:
+                record_share(recording, spool, processes.share)
+                processes.wait_for_others()
+                recorder = _put_together(recording, spool, writer, processes.share.count)
+            facts = _store_facts(recording, recorder.num_tokens, writer.num_documents)
+            sample = recorder.sample.columns(sizes.num_layers, sizes.top_k)
+            writer.finish(facts, recorder.tables.arrays(), *sample)
         elapsed_s = time.monotonic() - started
-        if facts.knockout != "none":
-            write_knockouts(run.output_dir, split, observer, sizes, config.route, config.seed)
-        if snapshots:
-            write_saturation(run.output_dir, split, observer, snapshots, config.route)
+        _add_experiments(run.output_dir, recording, facts)
         spool.discard()
-    return _counts(facts, network, recorder, elapsed_s)
+    return _counts(facts, recording.network, elapsed_s)
 
 
-def model_path(config: Config) -> str:
-    """Returns the checkpoint to record: `route.model`, or what the run's train stage wrote."""
-    return config.route.model or str(config.paths.model)
+def record_share(recording: Recording, spool: Spool, share: Share) -> None:
+    """Records one process' share of the chunks into a spool of its own below `spool`."""
+    own, recorder = spool.part(share.name), recording.new_recorder()
+    done = own.load()
+    if done is not None:
+        done.give(recorder)
+    after = done.chunks if done else 0
+
+    def save(number: int, documents: pa.Table) -> None:
+        own.chunk_done(number, documents, recorder)
+
+    last = recording.run_chunks(recorder, save, after=after, share=share)
+    if done is None or last > after:
+        own.save(last, recorder)
 
 
-def table_sizes(config: Config, split: Split, capture: RoutingCapture, top_k: int) -> TableSizes:
-    """Returns the axes of the tables."""
-    return TableSizes(
-        num_topics=len(split.topics),
-        num_layers=len(capture.layers),
-        num_experts=capture.num_experts,
-        top_k=top_k,
-        num_types=len(split.types.ids),
-        num_classes=len(TOKEN_CLASSES),
-        num_positions=min(config.route.position_bins, split.sequence_length),
-    )
+def _record(recording: Recording, spool: Spool, writer: StoreWriter) -> RoutingRecorder:
+    """Records the whole split, from where an unfinished pass was."""
+    recorder, done = recording.new_recorder(), spool.load()
+    if done is not None:
+        done.give(recorder)
+        for batch in done.documents:
+            writer.append(pa.Table.from_batches([batch]))
+        console.print(f"route: going on after {done.num_tokens:,} tokens ({spool.folder})")
+
+    def write(number: int, documents: pa.Table) -> None:
+        writer.append(documents)
+        spool.chunk_done(number, documents, recorder)
+
+    recording.run_chunks(recorder, write, after=done.chunks if done else 0)
+    return recorder
 
 
-def _experts_per_token(observer: Observer, split: Split) -> int:
-    """Runs one example to see k: configurations have many names for it."""
-    batch = observer.prepare(split.collate(split.examples.__getitems__([0])))
-    return observer(batch).experts.shape[-1]
+def _put_together(
+    recording: Recording, spool: Spool, writer: StoreWriter, count: int
+) -> RoutingRecorder:
+    """Adds the shares up; the documents are written as one pass would write them."""
+    recorder, batches = recording.new_recorder(), []
+    for rank in range(count):
+        recorded = spool.part(Share(rank, count).name).load()
+        assert recorded is not None, f"share {rank} is not complete"
+        recorded.give(recorder)
+        batches += recorded.documents
+    for batch in in_order(batches):
+        writer.append(pa.Table.from_batches([batch]))
+    return recorder
 
 
 def _open_spool(run: StageRun) -> Spool:
     """Opens what an unfinished pass of the same config, dataset and model left, if anything."""
-    config, target = run.config, run.config.paths.routing
-    sections = config.model_dump(mode="json", include={*STAGE.sections, "seed"})
-    inputs = {name: manifest.fingerprint for name, manifest in run.inputs.items()}
-    key = digest([FORMAT, sections, inputs, _model_fingerprint(config)])
-    spool = Spool(target.parent / f".{target.name}.spool", key)
-    if config.force:
+    spool = _spool(run.config, run.inputs["mask"])
+    if run.config.force:
         spool.discard()
     return spool
 
 
-def _run_examples(
-    batch_size: int,
-    split: Split,
-    observer: Observer,
-    recorder: RoutingRecorder,
-    spool: Spool,
-    done: int,
-) -> None:
-    total = int(split.examples.lengths.sum())
-    with progress_bar(f"route {split.name}", total, "tokens") as advance:
-        chunks = iterate_chunks(
-            split.folder, split.examples.lengths, max(MIN_EXAMPLES, 4 * batch_size)
-        )
-        for number, chunk in enumerate(chunks, start=1):
-            if number <= done:
-                advance(int(split.examples.lengths[chunk.examples].sum()))
-                continue
-            recorder.begin_chunk(chunk.first_document, chunk.last_document)
-            for start in range(0, len(chunk.examples), batch_size):
-                rows = chunk.examples[start : start + batch_size]
-                batch = observer.prepare(split.collate(split.examples.__getitems__(rows.tolist())))
-                recorder.add(batch, rows, observer(batch))
-                advance(int(split.examples.lengths[rows].sum()))
-            spool.chunk_done(number, recorder.end_chunk(), recorder)
+def _spool(config: Config, dataset: Manifest) -> Spool:
+    target = config.paths.routing
+    sections = config.model_dump(mode="json", include={*STAGE.sections, "seed"})
+    key = digest([FORMAT, sections, dataset.fingerprint, _model_fingerprint(config)])
+    return Spool(target.parent / f".{target.name}.spool", key)
 
 
-def _store_facts(
-    split: Split,
-    sizes: TableSizes,
-    capture: RoutingCapture,
-    path: str,
-    recorder: RoutingRecorder,
-    writer: StoreWriter,
-    knockout: KnockoutMode,
-) -> StoreFacts:
-    ids = split.types.ids
-    bins, longest = sizes.num_positions, split.sequence_length
+def _add_experiments(folder: Path, recording: Recording, facts: StoreFacts) -> None:
+    """Adds what takes further passes over some of the documents."""
+    config, observer, split = recording.config, recording.observer, recording.split
+    if facts.knockout != "none":
+        write_knockouts(folder, split, observer, recording.sizes, config.route, config.seed)
+    if facts.snapshots:
+        write_saturation(folder, split, observer, _snapshots(config), config.route)
+
+
+def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> StoreFacts:
+    config, split, sizes = recording.config, recording.split, recording.sizes
+    ids, bins, longest = split.types.ids, sizes.num_positions, split.sequence_length
+    edges = [-(-number * longest // bins) for number in range(bins)]
     return StoreFacts(
-        layers=capture.layers,
+        layers=recording.capture.layers,
         num_experts=sizes.num_experts,
         top_k=sizes.top_k,
         topics=split.topics,
-        num_tokens=recorder.num_tokens,
-        num_documents=writer.num_documents,
+        num_tokens=num_tokens,
+        num_documents=num_documents,
         types=ids.tolist(),
         type_strings=[*(split.vocabulary.texts[i] for i in ids), OTHER],
         token_classes=list(TOKEN_CLASSES),
         type_classes=split.vocabulary.classes[ids].tolist(),
-        position_edges=[-(-number * longest // bins) for number in range(bins)],
-        model=path,
+        position_edges=edges,
+        substrata=_substrata(edges, longest, split.special_strings),
+        target="next" if recording.observer.is_causal else "masked",
+        model=model_path(config),
         split=split.name,
-        knockout=knockout,
+        knockout=possible_knockout(recording.network, config.route.knockout),
+        snapshots=list(_snapshots(config)),
     )
 
 
-def _counts(
-    facts: StoreFacts, network: PreTrainedModel, recorder: RoutingRecorder, elapsed_s: float
-) -> dict[str, Any]:
+def _substrata(edges: list[int], longest: int, special: list[str]) -> list[tuple[str, str]]:
+    """Names the rows of the substratum tables in the order of `TableSizes.num_substrata`."""
+    spans = [f"{low}–{high - 1}" for low, high in pairwise([*edges, longest])]
+    by_position = [(stratum, span) for stratum in ("untouched", "masked") for span in spans]
+    return [*by_position, *(("special", name) for name in special)]
+
+
+def _counts(facts: StoreFacts, network: PreTrainedModel, elapsed_s: float) -> dict[str, Any]:
     return {
         "num_tokens": facts.num_tokens,
         "num_documents": facts.num_documents,
@@ -184,7 +187,7 @@ def _counts(
         "top_k": facts.top_k,
         "model": facts.model,
         "model_type": network.config.model_type,
-        "microseconds_per_token": round(1e6 * elapsed_s / max(recorder.num_tokens, 1), 3),
+        "microseconds_per_token": round(1e6 * elapsed_s / max(facts.num_tokens, 1), 3),
     }
 
 
@@ -224,5 +227,35 @@ STAGE = Stage(
     next_stage="report",
 )
 
+
+def run_processes(arguments: Sequence[str]) -> int:
+    """Runs the stage in this process and hands shares to the others; returns the exit code."""
+    processes = Processes()
+    if processes.share.rank > 0:
+        return _serve(processes)
+    try:
+        stage = replace(STAGE, run=partial(record_split, processes=processes))
+        return main([stage], arguments, "moescope route")
+    finally:
+        processes.hand_out("")
+
+
+def _serve(processes: Processes) -> int:
+    """Records its share of whatever process 0 records."""
+    keep_freed_memory()
+    try:
+        for task in processes.tasks():
+            config, dataset = json.loads(task)
+            config = Config.model_validate_json(config)
+            dataset = Manifest.model_validate_json(dataset)
+            with open_recording(config, dataset) as recording:
+                record_share(recording, _spool(config, dataset), processes.share)
+    except UserError as error:
+        console.print(f"moescope: {error}", markup=False, style="red", soft_wrap=True)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(main([STAGE], sys.argv[1:], "moescope route"))
+    run = run_processes if Processes.started() else partial(main, [STAGE], program="moescope route")
+    sys.exit(run(sys.argv[1:]))

@@ -75,6 +75,10 @@ class StoreFacts(BaseModel):
         type_strings: readable text of each type, "other" last.
         type_classes: index into `token_classes` of each type.
         position_edges: lower edges of the position bins, in tokens from the window's start.
+        substrata: (stratum, name) of each: position bins of untouched and of masked tokens
+            ("0–7"), special tokens ("[CLS]").
+        target: what the rows of `target_expert` were asked for: the token under the mask, or the
+            next one.
         model: the checkpoint's folder or name.
         knockout: which experts were knocked out.
         snapshots: steps of the training whose choices are compared with the final ones.
@@ -95,6 +99,8 @@ class StoreFacts(BaseModel):
     token_classes: list[str]
     type_classes: list[int]
     position_edges: list[int]
+    substrata: list[tuple[str, str]] = []
+    target: Literal["masked", "next"] = "masked"
     model: str
     split: str
     knockout: KnockoutMode = "none"
@@ -110,7 +116,7 @@ class StoreFacts(BaseModel):
         """Returns the shape of every table."""
         L, E, T = len(self.layers), self.num_experts, len(self.topics)
         S, C, P = len(self.strata), len(self.token_classes), len(self.position_edges)
-        V = len(self.types) + 1
+        V, K = len(self.types) + 1, len(self.substrata)
         return {
             "topic_stratum": (T, S, L, E),
             "topic_stratum_weight": (T, S, L, E),
@@ -129,6 +135,9 @@ class StoreFacts(BaseModel):
             "transition": (max(L - 1, 0), E, E),
             "position_expert": (P, L, E),
             "position_tokens": (P,),
+            "substratum_expert": (K, L, E),
+            "substratum_tokens": (K,),
+            "substratum_entropy": (K, L),
             "dropped": (L,),
         }
 
@@ -264,6 +273,8 @@ def _read_tables(path: Path, facts: StoreFacts) -> dict[str, np.ndarray]:
     except (SafetensorError, ValueError) as error:
         raise _damaged(path, str(error)) from error
     for name, shape in facts.table_shapes().items():
+        if 0 in shape:  # need not be in the file
+            tables.setdefault(name, np.zeros(shape, np.int64))
         if name not in tables:
             raise _damaged(path, f"no table {name}")
         if tables[name].shape != shape:

@@ -31,20 +31,13 @@ class StoreWriter:
 
     def __init__(self, folder: Path, *, num_layers: int, num_experts: int, top_k: int) -> None:
         self._folder = folder
-        self._counts_size = num_layers * num_experts
         self._slots_size = num_layers * top_k
-        counts = pa.list_(pa.int32(), self._counts_size)
-        self._schema = pa.schema(
-            [
-                *DOCUMENT_FIELDS,
-                pa.field("expert_counts", counts),
-                pa.field("masked_expert_counts", counts),
-            ]
-        )
         self._waiting: list[pa.Table] = []
         self._num_waiting = 0
         self.num_documents = 0
-        self._documents = pq.ParquetWriter(folder / DOCUMENTS_FILE, self._schema)
+        self._documents = pq.ParquetWriter(
+            folder / DOCUMENTS_FILE, document_schema(num_layers * num_experts)
+        )
 
     def __enter__(self) -> "StoreWriter":
         return self
@@ -59,28 +52,12 @@ class StoreWriter:
 
     def add_documents(
         self, columns: Mapping[str, Any], expert_counts: np.ndarray, masked_counts: np.ndarray
-    ) -> pa.Table:
-        """Appends documents; returns them as the store has them.
-
-        Args:
-            columns: the scalar columns of documents.parquet (arrays, lists or pyarrow arrays;
-                NaN in `loss` means none).
-            expert_counts: (D, L, E) choices of untouched tokens.
-            masked_counts: (D, L, E) choices at masked positions.
-        """
-        table = pa.Table.from_arrays(
-            [
-                *_scalar_columns(columns, DOCUMENT_FIELDS),
-                _fixed_lists(expert_counts, pa.int32(), self._counts_size),
-                _fixed_lists(masked_counts, pa.int32(), self._counts_size),
-            ],
-            schema=self._schema,
-        )
-        self.append(table)
-        return table
+    ) -> None:
+        """Appends documents; arguments as of `document_table`."""
+        self.append(document_table(columns, expert_counts, masked_counts))
 
     def append(self, table: pa.Table) -> None:
-        """Appends documents that `add_documents` returned."""
+        """Appends documents that `document_table` made."""
         self._waiting.append(table)
         self._num_waiting += table.num_rows
         self.num_documents += table.num_rows
@@ -133,6 +110,30 @@ class StoreWriter:
         if self._waiting:
             self._documents.write_table(pa.concat_tables(self._waiting).combine_chunks())
         self._waiting, self._num_waiting = [], 0
+
+
+def document_schema(num_counts: int) -> pa.Schema:
+    """Returns the columns of documents.parquet for L x E = `num_counts`."""
+    counts = pa.list_(pa.int32(), num_counts)
+    lists = [pa.field(name, counts) for name in ("expert_counts", "masked_expert_counts")]
+    return pa.schema([*DOCUMENT_FIELDS, *lists])
+
+
+def document_table(
+    columns: Mapping[str, Any], expert_counts: np.ndarray, masked_counts: np.ndarray
+) -> pa.Table:
+    """Makes rows of documents.parquet.
+
+    Args:
+        columns: its scalar columns (arrays, lists or pyarrow arrays; NaN in `loss` means none).
+        expert_counts: (D, L, E) choices of untouched tokens.
+        masked_counts: (D, L, E) choices at masked positions.
+    """
+    size = int(np.prod(expert_counts.shape[1:]))
+    lists = [_fixed_lists(counts, pa.int32(), size) for counts in (expert_counts, masked_counts)]
+    return pa.Table.from_arrays(
+        [*_scalar_columns(columns, DOCUMENT_FIELDS), *lists], schema=document_schema(size)
+    )
 
 
 def _scalar_columns(columns: Mapping[str, Any], fields: list[pa.Field]) -> list[pa.Array]:

@@ -1,8 +1,8 @@
 """Contingency tables of routing, accumulated in a stream: exact, additive, bounded.
 
 Shape suffixes: N tokens, L layers, E experts, k slots, T topics, S strata, V types, C classes,
-P position bins. On the way every expert axis has E + 1 columns, the last for slots that no expert
-executed, so that nothing needs to be filtered out on the device.
+P position bins, K substrata. On the way every expert axis has E + 1 columns, the last for slots
+that no expert executed, so that nothing needs to be filtered out on the device.
 """
 
 from collections.abc import Mapping
@@ -35,23 +35,28 @@ class RoutedTokens(NamedTuple):
     """(N,) int64 in [0, S)."""
     input_type: Tensor
     """(N,) int64 row of the token that the model saw, in [0, V]."""
-    target_type: Tensor
-    """(N,) int64 row of the token that really stands there."""
     token_class: Tensor
     """(N,) int64 class of the token that the model saw."""
-    position: Tensor
-    """(N,) int64 position bin."""
+    substratum: Tensor
+    """(N,) int64 row in [0, K) of a natural token, ordered as `TableSizes.num_substrata` says."""
     untouched: Tensor
     """(U,) int64 rows of stratum 0; known on the host, so that no device is asked for a size."""
     masked: Tensor
     """(M,) int64 rows of stratum 1."""
     natural: Tensor
     """(W,) int64 rows of strata 0, 1 and 4: what stands there was not put there at random."""
+    targets: Tensor
+    """(X,) int64 rows where the model is asked for a token: masked ones, or those before a next."""
+    target_type: Tensor
+    """(X,) int64 row, in [0, V], of the token that is asked for."""
 
 
 @dataclass(frozen=True)
 class TableSizes:
-    """Lengths of the tables' axes; `num_types` excludes the row of all other types."""
+    """Lengths of the tables' axes.
+
+    `num_types` excludes the row of all other types; `num_special` counts the special tokens.
+    """
 
     num_topics: int
     num_layers: int
@@ -60,6 +65,12 @@ class TableSizes:
     num_types: int
     num_classes: int
     num_positions: int
+    num_special: int
+
+    @property
+    def num_substrata(self) -> int:
+        """K: untouched tokens by position bin, masked ones by position bin, special ones by id."""
+        return 2 * self.num_positions + self.num_special
 
 
 class RoutingTables:
@@ -82,11 +93,12 @@ class RoutingTables:
             "type": sizes.num_types + 1,
             "target": sizes.num_types + 1,
             "class": sizes.num_classes,
-            "position": sizes.num_positions,
+            "substratum": sizes.num_substrata,
         }
         shapes: dict[str, tuple[int, ...]] = {
             "topic_stratum_weight": (rows["topic_stratum"], L, E1),
             "confidence": (rows["topic_stratum"], L, len(CONFIDENCE)),
+            "substratum_entropy": (rows["substratum"], L),
             "coactivation": (L, E1, E1),
             "transition": (max(L - 1, 0), E1, E1),
         }
@@ -103,44 +115,39 @@ class RoutingTables:
         codes = self._count("topic_stratum", rows, slots)
         weights = (tokens.weights.double() * FIXED_POINT).round_().long()
         self._sums["topic_stratum_weight"].view(-1).scatter_add_(0, codes, weights.view(-1))
-        untouched = slots[tokens.untouched]
-        self._count("type", tokens.input_type[tokens.untouched], untouched)
-        self._count("position", tokens.position[tokens.untouched], untouched)
-        self._count("target", tokens.target_type[tokens.masked], slots[tokens.masked])
-        self._count("class", tokens.token_class[tokens.natural], slots[tokens.natural])
+        self._count("type", tokens.input_type[tokens.untouched], slots[tokens.untouched])
+        self._count("target", tokens.target_type, slots[tokens.targets])
+        natural, substratum = slots[tokens.natural], tokens.substratum[tokens.natural]
+        self._count("class", tokens.token_class[tokens.natural], natural)
+        self._count("substratum", substratum, natural)
         self._count_pairs(tokens.experts[tokens.untouched])
         if tokens.confidence is None:
             self.has_confidence = False
         else:
             confidence = (tokens.confidence.double() * FIXED_POINT).round_().long()
             self._sums["confidence"].index_add_(0, rows, confidence)
+            entropy = confidence[tokens.natural, :, 0]
+            self._sums["substratum_entropy"].index_add_(0, substratum, entropy)
 
-    def merge(self, other: "RoutingTables") -> None:
-        """Adds the sums of another shard of the same run; exact, in any order."""
-        assert self.sizes == other.sizes, "only tables of the same axes can be added"
-        self.has_confidence &= other.has_confidence
+    def merge(self, sums: Mapping[str, np.ndarray], *, has_confidence: bool) -> None:
+        """Adds what `sums` gave for another part of the same split; exact, in any order."""
+        self.has_confidence &= has_confidence
         for name, total in self._sums.items():
-            total += other._sums[name].to(total.device)
+            total += torch.from_numpy(sums[name]).to(total.device)
 
     def sums(self) -> dict[str, np.ndarray]:
-        """Returns the sums so far, on the host, for `restore`."""
+        """Returns the sums so far, on the host, for `merge`."""
         return {name: total.cpu().numpy() for name, total in self._sums.items()}
-
-    def restore(self, sums: Mapping[str, np.ndarray], *, has_confidence: bool) -> None:
-        """Goes back to what `sums` gave."""
-        self.has_confidence = has_confidence
-        for name, total in self._sums.items():
-            total.copy_(torch.from_numpy(sums[name]))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the store's tables (docs/contracts.md) as numpy arrays."""
         sums = self.sums()
         T, S, L = self.sizes.num_topics, len(STRATA), self.sizes.num_layers
+        P = self.sizes.num_positions
         by_topic = sums["topic_stratum_expert"].reshape(T, S, L, -1)
         weight = sums["topic_stratum_weight"].reshape(T, S, L, -1) / FIXED_POINT
-        confidence = sums["confidence"].reshape(T, S, L, -1) / FIXED_POINT
-        if not self.has_confidence:
-            confidence = np.full_like(confidence, np.nan)
+        unknown = 1.0 if self.has_confidence else np.nan
+        confidence = sums["confidence"].reshape(T, S, L, -1) / FIXED_POINT * unknown
         named = dict(zip(CONFIDENCE, np.moveaxis(confidence, -1, 0), strict=True))
         return {
             "topic_stratum": by_topic[..., :-1],
@@ -156,8 +163,11 @@ class RoutingTables:
             "class_tokens": sums["class_tokens"],
             "coactivation": sums["coactivation"][:, :-1, :-1],
             "transition": sums["transition"][:, :-1, :-1],
-            "position_expert": sums["position_expert"][..., :-1],
-            "position_tokens": sums["position_tokens"],
+            "position_expert": sums["substratum_expert"][:P, ..., :-1],
+            "position_tokens": sums["substratum_tokens"][:P],
+            "substratum_expert": sums["substratum_expert"][..., :-1],
+            "substratum_tokens": sums["substratum_tokens"],
+            "substratum_entropy": sums["substratum_entropy"] / FIXED_POINT * unknown,
             "dropped": by_topic[..., -1].sum((0, 1)),
         }
 

@@ -59,7 +59,7 @@ def _manifest(folder: Path, stage: str, counts: dict[str, Any]) -> None:
         stage=stage,
         config={"seed": 0, stage: {"key": "value"}},
         config_hash="0" * 32,
-        inputs={},
+        inputs={"train": "1" * 32} if stage == "route" else {},
         fingerprint="1" * 32,
         files={},
         seed=0,

@@ -32,4 +32,4 @@ def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.route.MIN_EXAMPLES", 1)
+    monkeypatch.setattr("inference.recording.MIN_EXAMPLES", 1)

@@ -23,26 +23,28 @@ SIZES = {
 }
 
 
+def overrides_of(runs: Path, *overrides: str) -> list[str]:
+    return [
+        "source=synthetic",
+        "source.documents_per_topic=40",
+        "source.words_per_document=30",
+        "source.num_topics=3",
+        "corpus.clean.min_chars=1",
+        "corpus.splits.probe_documents=12",
+        "tokenizer.vocab_size=400",
+        "dataset.sequence_length=20",
+        "name=t",
+        f"paths.runs={runs}",
+        "route.batch_size=8",
+        "route.position_bins=4",
+        "route.sample_documents=2",
+        "route.knockout=none",
+        *overrides,
+    ]
+
+
 def make_config(runs: Path, *overrides: str) -> Config:
-    return compose_config(
-        [
-            "source=synthetic",
-            "source.documents_per_topic=40",
-            "source.words_per_document=30",
-            "source.num_topics=3",
-            "corpus.clean.min_chars=1",
-            "corpus.splits.probe_documents=12",
-            "tokenizer.vocab_size=400",
-            "dataset.sequence_length=20",
-            "name=t",
-            f"paths.runs={runs}",
-            "route.batch_size=8",
-            "route.position_bins=4",
-            "route.sample_documents=2",
-            "route.knockout=none",
-            *overrides,
-        ]
-    )
+    return compose_config(overrides_of(runs, *overrides))
 
 
 def save(network: PreTrainedModel, config: Config, folder: Path) -> str:
