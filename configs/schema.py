@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from .schema_compare import Compare
 from .schema_corpus import Corpus, Source
 from .schema_dataset import DatasetConfig, Masking, Tokenizer
 from .schema_generate import Generate
@@ -25,6 +26,7 @@ class Paths(Section):
     metrics: Path = Field(description="metrics.jsonl")
     routing: Path = Field(description="the routing store")
     report: Path = Field(description="the report")
+    comparison: Path = Field(description="what the compare stage writes")
 
 
 class Config(Section):
@@ -48,6 +50,7 @@ class Config(Section):
     tracking: Tracking
     route: Route
     report: Report
+    compare: Compare
     generate: Generate
 
     @model_validator(mode="after")
