@@ -15,7 +15,11 @@ STAGES = {
     "train": "train.train",
     "route": "inference.route",
     "report": "analysis.report",
+    "import": "inference.import_checkpoint",
+    "export": "inference.export_checkpoint",
+    "compare": "analysis.compare",
 }
+COMMANDS = {"generate": "inference.generate"}  # what is no stage: it keeps no folder
 PIPELINE = ("corpus", "mask", "train", "route", "report")
 USAGE = """\
 moescope <stage> [KEY=VALUE ...]      what do the experts of an MoE transformer specialise in?
@@ -25,7 +29,11 @@ moescope <stage> [KEY=VALUE ...]      what do the experts of an MoE transformer 
   train      the MoE encoder
   route      every routing decision of the probe split, as tables
   report     statistics and the HTML page
+  compare    several finished runs on one page
+  generate   a text continued, or its [MASK]s filled in, with the experts of each token
   pipeline   all of the above in order
+  import     a checkpoint of transformers as one of ours, as it is or upcycled
+  export     one of our decoders as a Llama, Mixtral, OLMoE or Qwen3-MoE
 
 `moescope <stage> --help` explains every parameter. Start with: moescope pipeline name=first
 """
@@ -44,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(USAGE, end="")
         return 0 if arguments else 2
     name, *rest = arguments
-    commands = [*STAGES, "pipeline"]
+    commands = [*STAGES, *COMMANDS, "pipeline"]
     if name not in commands:
         print(f"moescope: {unknown_choice('stage', name, commands)}", file=sys.stderr)
         return 2
@@ -52,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # times faster beside other work (docs/training.md)
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
+        if name in COMMANDS:
+            return importlib.import_module(COMMANDS[name]).main(rest, f"moescope {name}")
         stages = load_stages(name)
     except KeyboardInterrupt:
         return 130

@@ -1,0 +1,177 @@
+"""Figures of several runs side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ..records import rows
+from ..text import number, plot_label
+from .theme import ACCENT, baseline, figure, topic_style, values, whiskers
+
+MULTIPLE_HEIGHT, MULTIPLES_PER_ROW = 270, 3
+CELL_HEIGHT, MARGINS = 46, 190
+
+
+def curves_figure(curves: pd.DataFrame, runs: Sequence[str], y_title: str) -> go.Figure:
+    """One curve per run over training tokens, all on one axis."""
+    traces = [
+        _line(own.tokens, own.value, run, position, "%{x:,} tokens")
+        for position, run in enumerate(runs)
+        if len(own := curves[curves.run == run].sort_values("tokens"))
+    ]
+    return figure(traces, x_title="training tokens", y_title=y_title, height=380)
+
+
+def depth_figure(
+    layers: pd.DataFrame,
+    runs: Sequence[str],
+    column: str,
+    y_title: str,
+    *,
+    interval: tuple[str, str] | None = None,
+    chance: tuple[float, str] | None = None,
+) -> go.Figure:
+    """One line per run over the layers.
+
+    Args:
+        layers: `compare_measures.layer_measures`.
+        runs: their names, in the order of the colours.
+        column: what is drawn.
+        y_title: its name and unit.
+        interval: columns of an interval.
+        chance: where a dashed line lies, and what it says.
+    """
+    traces = []
+    for position, run in enumerate(runs):
+        own = layers[(layers.run == run) & layers[column].notna()]
+        if own.empty:
+            continue
+        trace = _line(own.layer, own[column], run, position, "layer %{x}")
+        if interval:
+            trace.error_y = whiskers(own[column], own[interval[0]], own[interval[1]])
+        traces.append(trace)
+    result = figure(traces, x_title="layer", y_title=y_title, height=380)
+    result.update_xaxes(dtick=1)
+    if chance:
+        baseline(result, *chance)
+    return result
+
+
+def multiples_figure(
+    measures: pd.DataFrame, settings: pd.DataFrame, column: str, y_title: str
+) -> go.Figure:
+    """A small plot per setting that differs: the measure of every run over the setting's value.
+
+    Args:
+        measures: `compare_measures.run_measures`.
+        settings: the differing settings, a column each; index = run.
+        column: the measure.
+        y_title: its name and unit.
+    """
+    across = min(len(settings.columns), MULTIPLES_PER_ROW)
+    down = -(-len(settings.columns) // across)
+    grid = make_subplots(
+        down,
+        across,
+        shared_yaxes="all",
+        horizontal_spacing=0.04,
+        vertical_spacing=0.3 / down,
+    )
+    result = figure([], x_title="", y_title="", height=MULTIPLE_HEIGHT * down, showlegend=False)
+    grid.update_layout(result.layout, overwrite=False)
+    points = values(measures[column])
+    for place, name in enumerate(settings.columns):
+        row, col = place // across + 1, place % across + 1
+        numbers, positions = _positions(settings[name].reindex(measures.run))
+        trace = go.Scatter(
+            x=positions,
+            y=points,
+            mode="markers",
+            marker={"color": ACCENT, "size": 10, "opacity": 0.8},
+            text=[plot_label(run) for run in measures.run],
+            hovertemplate=f"%{{text}}<br>{name} %{{x}}: %{{y:.4g}}<extra></extra>",
+        )
+        grid.add_trace(trace, row, col)
+        grid.update_xaxes(
+            title={"text": name},
+            type="linear" if numbers else "category",
+            automargin=True,
+            zeroline=False,
+            tickvals=sorted({*numbers}) or None,
+            row=row,
+            col=col,
+        )
+        if col == 1:
+            grid.update_yaxes(
+                title={"text": y_title}, automargin=True, zeroline=False, row=row, col=1
+            )
+    return grid
+
+
+def similarity_figure(pairs: pd.DataFrame, runs: Sequence[str]) -> go.Figure:
+    """Run × run: mean correlation of matched experts in one layer, with its null in the cell.
+
+    Args:
+        pairs: rows of `compare_measures.similarities` of one layer.
+        runs: names in the order of both axes.
+    """
+    place = {run: position for position, run in enumerate(runs)}
+    shape = len(runs), len(runs)
+    cells, text = np.full(shape, np.nan), np.full(shape, "", dtype=object)
+    hover = np.full(shape, "", dtype=object)
+    for pair in rows(pairs):
+        for row, col in (
+            (place[pair.first], place[pair.second]),
+            (place[pair.second], place[pair.first]),
+        ):
+            cells[row, col] = pair.similarity
+            text[row, col] = f"{number(pair.similarity, 2)}<br>({number(pair.null_mean, 2)})"
+            hover[row, col] = (
+                f"{plot_label(pair.first)} and {plot_label(pair.second)}<br>"
+                f"similarity {number(pair.similarity)}, shuffled {number(pair.null_mean)} "
+                f"({number(pair.null_low, 2)} to {number(pair.null_high, 2)})"
+            )
+    labels = [plot_label(run, 28) for run in runs]
+    trace = go.Heatmap(
+        x=labels,
+        y=labels,
+        z=values(cells),
+        text=text.tolist(),
+        texttemplate="%{text}",
+        hovertext=hover.tolist(),
+        hovertemplate="%{hovertext}<extra></extra>",
+        hoverongaps=False,
+        zmin=0,
+        zmax=1,
+        colorscale=[[0, "rgba(42,120,184,0)"], [1, "rgba(42,120,184,0.85)"]],
+        colorbar={"title": {"text": "similarity"}, "thickness": 12},
+    )
+    height = MARGINS + CELL_HEIGHT * len(runs)
+    result = figure([trace], x_title="", y_title="", height=height)
+    result.update_yaxes(autorange="reversed")
+    return result
+
+
+def _positions(setting: pd.Series) -> tuple[list[float], list[float] | list[str]]:
+    """The numbers of a setting ([] where a run has none), and where its runs stand on the axis."""
+    numbers = pd.to_numeric(setting, errors="coerce")
+    if numbers.notna().all() and not setting.map(lambda x: isinstance(x, bool)).any():
+        return (places := [float(x) for x in numbers]), places
+    return [], [plot_label(str(x), 24) for x in setting]
+
+
+def _line(x: pd.Series, y: pd.Series, run: str, position: int, where: str) -> go.Scatter:
+    style = topic_style(position)
+    name = plot_label(run)
+    return go.Scatter(
+        x=[int(value) for value in x],
+        y=values(y),
+        name=name,
+        mode="lines+markers",
+        line={"color": style.colour, "dash": style.dash, "width": 2},
+        marker={"size": 5},
+        hovertemplate=f"{name}<br>{where}: %{{y:.4g}}<extra></extra>",
+    )
