@@ -24,6 +24,7 @@ from .page import Page, Panel, Section, render
 from .records import rows
 from .results import RoutingResults, analyse_routing
 from .sections_checkpoints import checkpoints_section
+from .sections_examples import examples_section
 from .sections_knockout import causes_section
 from .sections_methods import methods_section
 from .sections_paths import confidence_section, flow_section
@@ -56,6 +57,8 @@ def write_report(stage: StageRun) -> Mapping[str, Any]:
     quality = model_quality(inputs.get("train"))
     curves = read_training_curves(config.paths.metrics) if "train" in inputs else None
     verdict = write_verdict(results, quality, audit.warnings)
+    tokenizer = config.paths.dataset / "tokenizer" / "tokenizer.json"
+    examples = examples_section(store, settings.example_documents, tokenizer)
     chapters = sections(results, audit, curves, quality)
     panels = [panel for chapter in chapters for panel in chapter.panels]
     if "csv" in settings.formats:
@@ -67,9 +70,11 @@ def write_report(stage: StageRun) -> Mapping[str, Any]:
             subtitle=subtitle(results, store),
             verdict=verdict,
             overview=overview_table(results),
-            sections=[*chapters, methods],
+            sections=[*chapters, *([examples] if examples else []), methods],
             topics=results.topics,
             layers=results.layers,
+            num_experts=results.num_experts,
+            tokens=token_experts(results),
         )
         (stage.output_dir / "report.html").write_text(render(page), encoding="utf-8")
     elapsed_s = sum(m.elapsed_s for m in inputs.values()) + time.monotonic() - clock
@@ -154,6 +159,12 @@ def write_tables(folder: Path, results: RoutingResults, panels: Sequence[Panel])
     results.tokens.to_csv(folder / "top-tokens.csv", index=False)
 
 
+def token_experts(results: RoutingResults) -> dict[str, list[tuple[int, int]]]:
+    """Lists, for the search, the experts that each of the top tokens goes to, the surest first."""
+    by_token = results.tokens.sort_values("low", ascending=False).groupby("token", sort=True)
+    return {str(token): [(row.layer, row.expert) for row in rows(own)] for token, own in by_token}
+
+
 def summarise(
     results: RoutingResults,
     quality: ModelQuality | None,
@@ -185,16 +196,16 @@ def summarise(
         "layers": layers,
         "verdict": [asdict(sentence) for sentence in verdict],
     }
-    finite: dict[str, Any] = _without_nan(summary)
+    finite: dict[str, Any] = without_nan(summary)
     return finite
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """Replaces NaN by null, which is what JSON has."""
     if isinstance(value, dict):
-        return {name: _without_nan(item) for name, item in value.items()}
+        return {name: without_nan(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
