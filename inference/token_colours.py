@@ -1,0 +1,143 @@
+"""Answers on a terminal: each token in the colour of its first expert, or a table without colour.
+
+Nothing of a prompt or a vocabulary reaches the terminal as a control sequence.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from .fill_mask import Candidate
+from .loaded_model import TokenUse
+
+# Okabe and Ito's colours, told apart with every common colour blindness; (background, text)
+PALETTE = (
+    ("#E69F00", "#000000"),
+    ("#56B4E9", "#000000"),
+    ("#009E73", "#000000"),
+    ("#F0E442", "#000000"),
+    ("#0072B2", "#FFFFFF"),
+    ("#D55E00", "#000000"),
+    ("#CC79A7", "#000000"),
+    ("#999999", "#000000"),
+)
+SHAPES = (
+    Style(),
+    Style(underline=True),
+    Style(bold=True),
+    Style(italic=True),
+    Style(bold=True, underline=True),
+    Style(italic=True, underline=True),
+    Style(bold=True, italic=True),
+    Style(bold=True, italic=True, underline=True),
+)
+LEGEND_EXPERTS = 16
+Show = Literal["colours", "table", "text"]
+
+
+def expert_style(expert: int) -> Style:
+    """Returns an expert's look: 8 colours times 8 shapes of type, alike again after 64."""
+    background, colour = PALETTE[expert % len(PALETTE)]
+    shape = SHAPES[expert // len(PALETTE) % len(SHAPES)]
+    return shape + Style(bgcolor=background, color=colour)
+
+
+def printable(text: str) -> str:
+    """Replaces what could steer a terminal or turn the reading direction by signs for it.
+
+    Line breaks and tabs stay. C0 controls become their Unicode pictures ("␛"), other controls,
+    format characters of bidirectional text, and lone surrogates their number ("⟨9b⟩").
+    """
+    return "".join(_sign(character) for character in text)
+
+
+def _sign(character: str) -> str:
+    if character in "\n\t":
+        return character
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    turns = unicodedata.bidirectional(character) in {
+        *("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    }
+    if turns or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return f"⟨{code:x}⟩"
+    return character
+
+
+class AnswerView:
+    """Prints one answer while it comes in.
+
+    Args:
+        console: where to.
+        show: "colours", "table" (the text, then a row per token), or "text".
+        layers: layer numbers of the model's experts; [] = none to show.
+        layer: the one that is shown.
+    """
+
+    def __init__(self, console: Console, show: Show, layers: Sequence[int], layer: int) -> None:
+        self._console, self._layer = console, layer
+        self._show: Show = show if layers else "text"
+        self._index = list(layers).index(layer) if layers else -1
+        self._uses: list[TokenUse] = []
+
+    def add(self, use: TokenUse) -> None:
+        """Prints what a token adds to the text."""
+        if self._show == "colours" and not use.is_prompt and self._uses[-1].is_prompt:
+            self._console.print(Text("│", style="dim"), end="")  # here the prompt ends
+        self._uses.append(use)
+        text = Text(printable(use.text))
+        if self._show == "colours" and (chosen := self._experts(use)):
+            text.stylize(expert_style(chosen[0]))
+        self._console.print(text, end="", soft_wrap=True)
+
+    def end(self, masks: Sequence[Sequence[Candidate]]) -> None:
+        """Prints what follows the text.
+
+        Args:
+            masks: the tokens offered for each mask; then the legend of the colours, or the table.
+        """
+        self._console.print()
+        for number, offered in enumerate(masks, start=1):
+            shown = "  ".join(f"{_quoted(c.token)} {100 * c.probability:.1f} %" for c in offered)
+            self._console.print(Text(f"mask {number}: {shown}"), soft_wrap=True)
+        if self._show == "colours":
+            self._console.print(self._legend(), soft_wrap=True)
+        elif self._show == "table":
+            self._print_table()
+
+    def _experts(self, use: TokenUse) -> list[int]:
+        return use.experts[self._index]
+
+    def _legend(self) -> Text:
+        counts = Counter(chosen[0] for use in self._uses if (chosen := self._experts(use)))
+        legend = Text(f"layer {self._layer}, first expert of each token:", style="dim")
+        for expert, count in counts.most_common(LEGEND_EXPERTS):
+            legend.append("  ")
+            legend.append(f" {expert} ", expert_style(expert))
+            legend.append(f" {count}")
+        if len(counts) > LEGEND_EXPERTS:
+            legend.append(f"  and {len(counts) - LEGEND_EXPERTS} more")
+        return legend
+
+    def _print_table(self) -> None:
+        tokens = [_quoted(use.token) for use in self._uses]
+        width = max(len("token"), *map(len, tokens))
+        self._console.print(
+            Text(f"\n{'token':<{width}}  experts of layer {self._layer} (weight)"), soft_wrap=True
+        )
+        for token, use in zip(tokens, self._uses, strict=True):
+            chosen = zip(use.experts[self._index], use.weights[self._index], strict=True)
+            experts = "  ".join(f"{expert} ({weight:.2f})" for expert, weight in chosen)
+            mark = " " if use.is_prompt else "+"
+            line = f"{token:<{width}} {mark}{experts or '-'}"
+            self._console.print(Text(line), soft_wrap=True)
+
+
+def _quoted(token: str) -> str:
+    return f"'{printable(token)}'".replace("\n", "↵").replace("\t", "⇥")
