@@ -142,6 +142,8 @@ def cell_text(name: str, value: Any) -> str:
         return visible(value, 120) if value else "–"
     if name in SHARES:
         return percent(value, 3)
+    if name == "topic_p":
+        return number(value, 2)
     if math.isfinite(value) and value == int(value) and abs(value) >= 10:
         return f"{int(value):,}"
     return number(value, 4)

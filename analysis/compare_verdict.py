@@ -138,11 +138,11 @@ def _quality(measures: pd.DataFrame) -> list[Sentence]:
     for own in groups:
         best = rows(own.loc[[own.validation_loss.idxmin()]])[0]
         claims.append(
-            f"{visible(best.run)} predicts best of the {len(own)} runs {best.loss_group} "
-            f"({number(best.validation_loss)} nats)"
+            f"of the {len(own)} runs scored on labels {best.loss_group}, {visible(best.run)} "
+            f"predicts best ({number(best.validation_loss)} nats)"
         )
     tail = "" if len(groups[0]) == len(known) else "; losses of different letters do not compare"
-    return [Sentence("quality", "fact", f"{'; '.join(claims)}{tail}.", evidence)]
+    return [Sentence("quality", "fact", capital(f"{'; '.join(claims)}{tail}."), evidence)]
 
 
 def _balance(measures: pd.DataFrame) -> list[Sentence]:

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from ..records import rows
 from ..text import number, plot_label
-from .theme import ACCENT, baseline, figure, topic_style, values, whiskers
+from .theme import baseline, figure, topic_style, values, whiskers
 
 MULTIPLE_HEIGHT, MULTIPLES_PER_ROW = 270, 3
 CELL_HEIGHT, MARGINS = 46, 190
@@ -83,6 +83,7 @@ def multiples_figure(
     result = figure([], x_title="", y_title="", height=MULTIPLE_HEIGHT * down, showlegend=False)
     grid.update_layout(result.layout, overwrite=False)
     points = values(measures[column])
+    colours = [topic_style(position).colour for position in range(len(measures))]
     for place, name in enumerate(settings.columns):
         row, col = place // across + 1, place % across + 1
         numbers, positions = _positions(settings[name].reindex(measures.run))
@@ -90,7 +91,7 @@ def multiples_figure(
             x=positions,
             y=points,
             mode="markers",
-            marker={"color": ACCENT, "size": 10, "opacity": 0.8},
+            marker={"color": colours, "size": 10, "opacity": 0.85},
             text=[plot_label(run) for run in measures.run],
             hovertemplate=f"%{{text}}<br>{name} %{{x}}: %{{y:.4g}}<extra></extra>",
         )
@@ -134,9 +135,10 @@ def similarity_figure(pairs: pd.DataFrame, runs: Sequence[str]) -> go.Figure:
                 f"similarity {number(pair.similarity)}, shuffled {number(pair.null_mean)} "
                 f"({number(pair.null_low, 2)} to {number(pair.null_high, 2)})"
             )
-    labels = [plot_label(run, 28) for run in runs]
+    numbers = [str(position) for position in range(1, len(runs) + 1)]
+    labels = [f"{plot_label(run, 40)} · {n}" for n, run in zip(numbers, runs, strict=True)]
     trace = go.Heatmap(
-        x=labels,
+        x=numbers,
         y=labels,
         z=values(cells),
         text=text.tolist(),
@@ -146,12 +148,13 @@ def similarity_figure(pairs: pd.DataFrame, runs: Sequence[str]) -> go.Figure:
         hoverongaps=False,
         zmin=0,
         zmax=1,
-        colorscale=[[0, "rgba(42,120,184,0)"], [1, "rgba(42,120,184,0.85)"]],
+        colorscale=[[0, "#eef4fa"], [1, "#2a78b8"]],
         colorbar={"title": {"text": "similarity"}, "thickness": 12},
     )
     height = MARGINS + CELL_HEIGHT * len(runs)
     result = figure([trace], x_title="", y_title="", height=height)
-    result.update_yaxes(autorange="reversed")
+    result.update_yaxes(autorange="reversed", showgrid=False)
+    result.update_xaxes(type="category", showgrid=False)
     return result
 
 
