@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -13,10 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from .figures.theme import PALETTE
 from .sentence import Sentence
 from .text import number, visible
 
 SHOWN_ROWS = 60
+SCRIPTS = ("page.js", "search.js", "examples.js")
 ALL_LAYERS = ""  # the view of a panel that is the same for every layer
 MODEL, EXPERTS, HOW = "The model", "What experts go by", "How experts work"  # groups of chapters
 OVER_TIME, LOOK_UP = "Over time", "To look up"
@@ -65,6 +68,34 @@ class ExpertCard:
 
 
 @dataclass(frozen=True)
+class ProfileLine:
+    """One kind of knowledge of an expert: (what, how much); `code` = what is a token."""
+
+    term: str
+    items: Sequence[tuple[str, str]]
+    code: bool = False
+
+
+@dataclass(frozen=True)
+class ExpertProfile:
+    """What is known of an expert.
+
+    Attributes:
+        layer: number of its layer.
+        expert: its number in the layer.
+        name: both, for people.
+        load_over_even: its load over an even share, at most 2.
+        lines: its card.
+    """
+
+    layer: int
+    expert: int
+    name: str
+    load_over_even: float
+    lines: Sequence[ProfileLine]
+
+
+@dataclass(frozen=True)
 class Section:
     """A chapter of the page.
 
@@ -73,7 +104,9 @@ class Section:
         title: heading.
         lead: one or two sentences before the figures.
         panels: its figures.
-        cards: layer → cards of its experts.
+        cards: layer → the tokens of each expert.
+        profiles: layer → all that is known of each expert.
+        viewer: documents for the token viewer (`sections_examples.viewer_data`).
         notes: warnings or definitions, (term, text).
         listings: long plain text, (summary, text), closed until asked for.
         group: heading in the table of contents, shared by neighbouring chapters.
@@ -84,6 +117,8 @@ class Section:
     lead: str
     panels: Sequence[Panel] = ()
     cards: Mapping[int, Sequence[ExpertCard]] = field(default_factory=dict)
+    profiles: Mapping[int, Sequence[ExpertProfile]] = field(default_factory=dict)
+    viewer: Mapping[str, Any] | None = None
     notes: Sequence[tuple[str, str]] = ()
     listings: Sequence[tuple[str, str]] = ()
     group: str = EXPERTS
@@ -101,6 +136,8 @@ class Page:
         sections: the chapters after the verdict.
         topics: topic names in the order of the figures.
         layers: layer numbers.
+        num_experts: experts per layer.
+        tokens: for the search: token → (layer, expert) that it goes to, the surest first.
     """
 
     title: str
@@ -110,13 +147,26 @@ class Page:
     sections: Sequence[Section]
     topics: Sequence[str]
     layers: Sequence[int]
+    num_experts: int
+    tokens: Mapping[str, Sequence[tuple[int, int]]]
+
+    @property
+    def chapters(self) -> list[tuple[str, list[Section]]]:
+        """Groups neighbouring chapters under their heading."""
+        groups = groupby(self.sections, key=lambda section: section.group)
+        return [(name, list(own)) for name, own in groups]
 
 
 def render(page: Page) -> str:
     """Renders the page: no request leaves it, and no script but its own two runs."""
-    return render_template(
-        "page.html.j2", ["page.js"], figures_json(page.sections, page.layers), page=page
-    )
+    search = {
+        "experts": page.num_experts,
+        "topics": [visible(topic) for topic in page.topics],
+        "tokens": [[visible(token, 40), *places] for token, places in page.tokens.items()],
+        "viewer": next((s.viewer for s in page.sections if s.viewer is not None), None),
+    }
+    figures = figures_json(page.sections, page.layers, search)
+    return render_template("page.html.j2", SCRIPTS, figures, page=page, palette=PALETTE)
 
 
 def render_template(template: str, scripts: Sequence[str], figures: str, **values: Any) -> str:
@@ -166,8 +216,10 @@ def _csp_hash(script: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode()}"
 
 
-def figures_json(sections: Sequence[Section], layers: Sequence[int]) -> str:
-    """Puts all figures into JSON that can stand inside a script element."""
+def figures_json(
+    sections: Sequence[Section], layers: Sequence[int], more: Mapping[str, Any] | None = None
+) -> str:
+    """Puts all figures, and more for the scripts, into JSON for a script element."""
     panels = {
         panel.name: {
             layer: {"data": shape["data"], "layout": shape["layout"]}
@@ -177,7 +229,7 @@ def figures_json(sections: Sequence[Section], layers: Sequence[int]) -> str:
         for section in sections
         for panel in section.panels
     }
-    content = {"panels": panels, "layers": [str(layer) for layer in layers]}
+    content = {"panels": panels, "layers": [str(layer) for layer in layers], **(more or {})}
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

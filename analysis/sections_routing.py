@@ -15,6 +15,7 @@ from .results import RoutingResults
 from .sections_context import context_panels
 from .sections_forms import class_panels, forms_panel
 from .sections_map import map_panels
+from .sections_profiles import expert_profiles
 from .text import expert_name, interval_text, number, percent
 
 SHARE_COLUMNS = ["share", "share_low", "share_high", "chance", "documents", "tokens"]
@@ -107,6 +108,7 @@ def topics_section(results: RoutingResults) -> Section:
             ),
             *map_panels(results),
         ],
+        profiles=expert_profiles(results),
     )
 
 

@@ -30,6 +30,13 @@ def visible(text: str, limit: int = MAX_LABEL) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def printable(text: str) -> str:
+    """Makes the characters of a text harmless that would not print; spaces stay, lines break."""
+    shown = (_visible_character(character) for character in text)
+    line_break = INVISIBLE["\n"]
+    return "".join(f"{line_break}\n" if part == line_break else part for part in shown)
+
+
 def _visible_character(character: str) -> str:
     if character in INVISIBLE:
         return character if character == " " else INVISIBLE[character]

@@ -1,5 +1,6 @@
 """Config of the route and report stages."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -33,6 +34,10 @@ class Route(Section):
         description="compare the choices of the run's snapshots (train.snapshots) with the final"
     )
     snapshot_documents: int = Field(ge=1, description="documents per topic to compare them on")
+    senses: Path | None = Field(
+        description="texts labelled by the sense of one token, run beside the split (JSON Lines, "
+        "CSV or Parquet with the columns text, token, sense); null = none"
+    )
     position_bins: int = Field(ge=1, description="bins of the position table")
 
 
@@ -46,4 +51,7 @@ class Report(Section):
     bootstrap: int = Field(ge=0, description="document bootstrap draws behind every interval")
     alpha: float = Field(gt=0, lt=0.5, description="family-wise error rate of the marks")
     top_tokens: int = Field(ge=1, le=200, description="tokens listed per expert, at most")
+    example_documents: int = Field(
+        ge=0, description="documents per topic in the page's token viewer, at most"
+    )
     formats: list[Literal["html", "csv"]] = Field(description="what is written beside summary.json")

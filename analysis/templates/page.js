@@ -1,10 +1,12 @@
 "use strict";
-(() => {
+/* Figures, controls and links of a page; `moescope` is what its other scripts may use. */
+const moescope = (() => {
   const root = document.documentElement;
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const plots = [...document.querySelectorAll(".plot")];
   const systemDark = matchMedia("(prefers-color-scheme: dark)");
   const state = { layer: 0, hidden: new Set(), theme: null };
+  const layerListeners = [];
   const CONFIG = {
     responsive: true, displayModeBar: false, displaylogo: false,
     showSendToCloud: false, plotlyServerURL: "",
@@ -74,6 +76,7 @@
       block.hidden = block.dataset.layer !== name;
     }
     redraw((plot) => !("" in figures.panels[plot.dataset.panel]));
+    for (const listener of layerListeners) listener(index);
   }
 
   function setHidden(hidden) {
@@ -97,6 +100,37 @@
     redraw();
   }
 
+  /* Follows "#section", "#layer=2&expert=5", "#topic=name", "#section&layer=2". */
+  function follow(hash) {
+    const parts = new URLSearchParams(hash.slice(1));
+    let id = [...parts.keys()].find((key) => parts.get(key) === "" && document.getElementById(key));
+    const layer = figures.layers.indexOf(parts.get("layer"));
+    if (layer >= 0) setLayer(layer);
+    const topic = (figures.topics ?? []).indexOf(parts.get("topic"));
+    if (topic >= 0) {
+      setHidden(new Set([...figures.topics.keys()].filter((index) => index !== topic)));
+      id ??= "figure-topics";
+    }
+    if (parts.has("expert")) id ??= `L${figures.layers[state.layer]}E${parts.get("expert")}`;
+    const target = id && document.getElementById(id);
+    if (!target) return;
+    for (const marked of document.querySelectorAll(".profile.found")) marked.classList.remove("found");
+    if (target.matches(".profile")) target.classList.add("found");
+    if (target.hasAttribute("tabindex")) target.focus({ preventScroll: true });
+    target.scrollIntoView();
+  }
+
+  function go(hash) {
+    if (location.hash === hash) follow(hash);
+    else location.hash = hash;
+  }
+
+  /* Keeps the address a link to what is on the screen. */
+  function rememberLayer() {
+    const section = document.querySelector(".contents a[aria-current]")?.hash.slice(1) ?? "verdict";
+    history.replaceState(null, "", `#${section}&layer=${figures.layers[state.layer]}`);
+  }
+
   function drawOnce(plot) {
     if (plot.dataset.drawn) return;
     plot.dataset.drawn = "yes";
@@ -105,7 +139,10 @@
 
   root.classList.add("js");
   document.addEventListener("input", ({ target }) => {
-    if (target.matches(".layer-slider")) setLayer(Number(target.value));
+    if (target.matches(".layer-slider")) {
+      setLayer(Number(target.value));
+      rememberLayer();
+    }
     if (target.matches("input.topic")) {
       const hidden = new Set(state.hidden);
       if (target.checked) hidden.delete(Number(target.value));
@@ -159,4 +196,7 @@
     setTheme("light");
   });
   addEventListener("afterprint", () => setTheme(themeBeforePrint));
+  addEventListener("hashchange", () => follow(location.hash));
+  if (location.hash) follow(location.hash);
+  return { figures, state, go, onLayer: (listener) => layerListeners.push(listener) };
 })();

@@ -1,0 +1,119 @@
+"""Profile cards: what is known of one expert, in one place."""
+
+import pandas as pd
+
+from .page import ExpertProfile, ProfileLine
+from .records import rows
+from .results import RoutingResults
+from .text import expert_name, number, percent, visible
+
+MOST_TOPICS, MOST_TOKENS, MOST_CLASSES, LONGEST_TOPIC = 3, 6, 2, 40
+
+Groups = dict[tuple[int, int], pd.DataFrame]
+
+
+def expert_profiles(results: RoutingResults) -> dict[int, list[ExpertProfile]]:
+    """Builds the cards of every layer: load, topics, tokens, token classes, [MASK], knock-out."""
+    cells = _by_expert(results.cells.sort_values("log2_ratio", ascending=False))
+    tokens = _by_expert(results.tokens)
+    classes = _by_expert(results.structure.classes.sort_values("log2_ratio", ascending=False))
+    masked, knockout = _by_expert(results.masked), _by_expert(results.structure.knockout)
+    profiles: dict[int, list[ExpertProfile]] = {layer: [] for layer in results.layers}
+    for row in rows(results.load):
+        place = row.layer, row.expert
+        lines = [
+            ProfileLine("Load", [_load(row)]),
+            ProfileLine("Topics", _topics(cells.get(place), results.alpha)),
+            ProfileLine("Tokens", _tokens(tokens.get(place)), code=True),
+            ProfileLine("Forms", _classes(classes.get(place))),
+            ProfileLine("[MASK]", _masked(masked.get(place))),
+            ProfileLine("Knock-out", _knockout(knockout.get(place))),
+        ]
+        profiles[row.layer].append(
+            ExpertProfile(
+                layer=row.layer,
+                expert=row.expert,
+                name=expert_name(row.layer, row.expert),
+                load_over_even=min(2.0, row.share / row.chance),
+                lines=[line for line in lines if line.items],
+            )
+        )
+    return profiles
+
+
+def _by_expert(frame: pd.DataFrame) -> Groups:
+    if frame.empty:
+        return {}
+    return {
+        (int(layer), int(expert)): own
+        for (layer, expert), own in frame.groupby(["layer", "expert"], sort=False)
+    }
+
+
+def _load(row: object) -> tuple[str, str]:
+    share, chance = percent(row.share, 3), percent(row.chance, 3)  # type: ignore[attr-defined]
+    low, high = percent(row.low, 3), percent(row.high, 3)  # type: ignore[attr-defined]
+    return f"{share} of tokens", f"{low} to {high}; even share {chance}"
+
+
+def _topics(frame: pd.DataFrame | None, alpha: float) -> list[tuple[str, str]]:
+    """The topics that it is chosen most for; a dot marks what shuffled topics do not reach."""
+    if frame is None:
+        return []
+    return [
+        (
+            f"{'● ' if row.p_value <= alpha else ''}{visible(row.topic, LONGEST_TOPIC)}",
+            f"{_signed(row.log2_ratio)} {_span(row.low, row.high)}",
+        )
+        for row in rows(frame[frame.log2_ratio > 0].head(MOST_TOPICS))
+    ]
+
+
+def _tokens(frame: pd.DataFrame | None) -> list[tuple[str, str]]:
+    if frame is None:
+        return []
+    return [(visible(row.token, 30), _signed(row.log2_ratio)) for row in rows(frame[:MOST_TOKENS])]
+
+
+def _classes(frame: pd.DataFrame | None) -> list[tuple[str, str]]:
+    """The token classes that it is chosen more for than chance explains."""
+    if frame is None:
+        return []
+    sure = frame[frame.low > 0].rename(columns={"class": "token_class"})
+    return [
+        (row.token_class, f"{_signed(row.log2_ratio)} {_span(row.low, row.high)}")
+        for row in rows(sure.head(MOST_CLASSES))
+    ]
+
+
+def _masked(frame: pd.DataFrame | None) -> list[tuple[str, str]]:
+    if frame is None:
+        return []
+    row = rows(frame)[0]
+    return [
+        (
+            f"{percent(row.masked_share, 3)} of masks",
+            f"{_signed(row.log2_ratio)} {_span(row.low, row.high)} against untouched tokens",
+        )
+    ]
+
+
+def _knockout(frame: pd.DataFrame | None) -> list[tuple[str, str]]:
+    if frame is None:
+        return []
+    return [
+        (
+            f"{visible(row.topic, LONGEST_TOPIC)}",
+            f"loses {number(row.effect, 2)} nats {_span(row.low, row.high)}, other topics "
+            f"{number(row.other_effect, 2)}, experts of that load {number(row.control_effect, 2)}",
+        )
+        for row in rows(frame)
+    ]
+
+
+def _signed(ratio: float) -> str:
+    return f"{'+' if ratio > 0 else ''}{number(ratio, 2)}"
+
+
+def _span(low: float, high: float) -> str:
+    return f"({number(low, 2)} to {number(high, 2)})"
