@@ -69,7 +69,7 @@ def type_expectation(sample: TokenSample, types: TypeTable) -> TypeExpectation:
 
 
 def other_topics_expectation(
-    sample: TokenSample, types: TypeTable, topic_ids: np.ndarray
+    sample: TokenSample, types: TypeTable, observed: np.ndarray, topic_ids: np.ndarray
 ) -> np.ndarray:
     """Choices (T, L·E) that the token mix of each topic gives by the types' routing elsewhere.
 
@@ -77,6 +77,12 @@ def other_topics_expectation(
     each expert; w_t: the topic's share of all tokens. Expected is p̄ + (1 − w_t)(q_t − r_t): the
     shift that words make, off the mean of all topics. Without r_t, what the left-out topic does
     by context would return as a dip in its own expectation.
+
+    Args:
+        sample: untouched tokens of the sampled documents.
+        types: choices of their types.
+        observed: (S, L·E) choices of each document.
+        topic_ids: (S) topic of each document.
     """
     topics = len(sample.topics)
     token_topics = topic_ids[sample.documents]
@@ -85,7 +91,7 @@ def other_topics_expectation(
     tokens = mix.sum(axis=1, keepdims=True)
     outside = tokens.sum() - tokens
     weights = mix / (types.tokens - mix + PRIOR)
-    own = _choices(sample, token_topics, topics, np.ones(len(token_topics)))
+    own = topic_sums(observed, topic_ids, topics)
     elsewhere = (own.sum(axis=0) - own) / np.maximum(outside, 1)
     own_weighted = _choices(sample, token_topics, topics, weights[token_topics, sample.types])
     prior = weights.sum(axis=1, keepdims=True) * PRIOR * elsewhere
@@ -165,7 +171,9 @@ def _bracket(
     upper = _corrected_bits(sample, expectation.pooled, permuted)
     shape = len(sample.topics), len(sample.layers), sample.num_experts
     plug_in, *null = (
-        information_bits(other_topics_expectation(sample, types, topics).reshape(shape))
+        information_bits(
+            other_topics_expectation(sample, types, expectation.observed, topics).reshape(shape)
+        )
         for topics in [sample.topic_ids, *permuted[:LOWER_PERMUTATIONS]]
     )
     lower = plug_in - np.mean(null, axis=0)

@@ -25,40 +25,49 @@ def pair_baseline(load: np.ndarray, top_k: int) -> np.ndarray:
     experts = len(load)
     target = np.clip(load, 1e-9, 1 - 1e-9)
     target = target * min(1.0, (top_k - 1e-6) / target.sum())
-    nobody, alone = np.zeros((1, 0), dtype=int), np.arange(experts)[:, None]
     weights = target / (1 - target)
     for _ in range(FIT_STEPS):
         weights = weights / np.exp(np.log(weights).mean())
-        whole = _symmetric_sums(weights, nobody, top_k)[0, top_k]
-        without = _symmetric_sums(weights, alone, top_k)[:, top_k - 1]
-        included = weights * without / whole
+        whole, without = _symmetric_sums(weights, top_k)
+        included = weights * without[:, top_k - 1] / whole[top_k]
         if np.abs(included - target).max() < FIT_TOLERANCE:
             break
         weights = weights * target / included
-    pairs = np.stack(np.meshgrid(np.arange(experts), np.arange(experts), indexing="ij"), axis=-1)
-    rest = _symmetric_sums(weights, pairs.reshape(-1, 2), top_k)[:, top_k - 2]
-    whole = _symmetric_sums(weights, nobody, top_k)[0, top_k]
-    shares: np.ndarray = np.outer(weights, weights) * rest.reshape(experts, experts) / whole
+    whole, _ = _symmetric_sums(weights, top_k)
+    shares = np.zeros((experts, experts))
+    for expert in range(experts):
+        others = np.delete(weights, expert)
+        rest = _symmetric_sums(others, top_k)[1][:, top_k - 2]
+        shares[expert, np.arange(experts) != expert] = weights[expert] * others * rest
+    shares /= whole[top_k]
     np.fill_diagonal(shares, target)
     return shares
 
 
-def _symmetric_sums(weights: np.ndarray, left_out: np.ndarray, degree: int) -> np.ndarray:
-    """Elementary symmetric polynomials e_0 … e_k of the weights without some of them.
+def _symmetric_sums(weights: np.ndarray, degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Elementary symmetric polynomials e_0 … e_k of the weights.
 
     Args:
-        weights: (E).
-        left_out: (G, m) experts that each group leaves out.
+        weights: (E) positive.
         degree: k.
 
     Returns:
-        (G, k + 1).
+        Of all weights (k + 1), and of all but each one (E, k + 1): those before it times those
+        after it, so that nothing is ever subtracted.
     """
-    sums = np.zeros((len(left_out), degree + 1))
+    before, after = _running_sums(weights, degree), _running_sums(weights[::-1], degree)[::-1]
+    without = np.zeros((len(weights), degree + 1))
+    for taken in range(degree + 1):
+        without[:, taken:] += before[:-1, [taken]] * after[1:, : degree + 1 - taken]
+    return before[-1], without
+
+
+def _running_sums(weights: np.ndarray, degree: int) -> np.ndarray:
+    """Elementary symmetric polynomials of the first n weights: (E + 1, k + 1)."""
+    sums = np.zeros((len(weights) + 1, degree + 1))
     sums[:, 0] = 1
-    for expert, weight in enumerate(weights):
-        own = np.where((left_out == expert).any(axis=1), 0.0, weight)
-        sums[:, 1:] += own[:, None] * sums[:, :-1]
+    for taken in range(1, degree + 1):
+        sums[1:, taken] = np.cumsum(weights * sums[:-1, taken - 1])
     return sums
 
 

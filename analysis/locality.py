@@ -18,7 +18,7 @@ def locality(sample: TokenSample) -> pd.DataFrame:
         random order: what the document as a whole gives), `chance` (Σ_e p_e², what the load
         gives), `pairs`, `documents`. Empty when nothing is sampled.
     """
-    first = np.ascontiguousarray(sample.experts[..., 0].T)  # (L, N)
+    first = sample.experts[..., 0].T.astype(np.int32, order="C")  # (L, N)
     executed = (first < sample.num_experts).all(axis=0)
     documents, positions = sample.documents[executed], sample.positions[executed]
     first = first[:, executed]

@@ -4,13 +4,17 @@ A permutation keeps the documents and the size of every topic and shuffles which
 which topic, so whatever ties the tokens of one document together stays in the null.
 """
 
+import itertools
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from scipy import sparse
 
 MIN_DOCUMENTS_FOR_P = 10  # per topic; below, no p-value is given
 MIN_DOCUMENTS_FOR_TRUST = 30  # per topic; below, a warning is given
-BATCH_CELLS = 2**24  # cells of one batch's (permutations × topics, documents) indicator matrix
+CACHE_BYTES = 2**21  # of the sums of one batch of permutations: a core's second-level cache
 EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32
 
 
@@ -53,7 +57,10 @@ def exact_type(counts: np.ndarray) -> type[np.floating]:
 def permuted_sums(
     values: np.ndarray, permuted: np.ndarray, num_topics: int
 ) -> Iterator[np.ndarray]:
-    """Adds per-document values by permuted topic, as matrix products, batch by batch.
+    """Adds per-document values by permuted topic, batch by batch.
+
+    A sparse product, document by document: each row of values is read once per batch and added to
+    its topic in every permutation, whose sums stay in the cache meanwhile.
 
     Args:
         values: (D, C) per-document values, float.
@@ -64,12 +71,25 @@ def permuted_sums(
         (B, T, C) sums for the next B permutations, in the type of `values`.
     """
     permutations, documents = permuted.shape
-    batch = max(1, min(permutations, BATCH_CELLS // max(1, num_topics * documents)))
-    for start in range(0, permutations, batch):
-        topics = permuted[start : start + batch]
-        indicator = np.zeros((len(topics), num_topics, documents), dtype=values.dtype)
-        np.put_along_axis(indicator, topics[:, None, :].astype(np.int64), 1, axis=1)
-        yield (indicator.reshape(-1, documents) @ values).reshape(len(topics), num_topics, -1)
+    values = np.ascontiguousarray(values)
+    bytes_each = num_topics * values.shape[1] * values.itemsize
+    batch = max(1, min(permutations, CACHE_BYTES // max(1, bytes_each)))
+    pointers = np.arange(documents + 1)
+
+    def sums(topics: np.ndarray) -> np.ndarray:
+        rows = topics.T + num_topics * np.arange(len(topics))  # (D, B) rows of the sums
+        indicator = sparse.csc_array(
+            (np.ones(rows.size, values.dtype), rows.ravel(), pointers * len(topics)),
+            shape=(len(topics) * num_topics, documents),
+        )
+        added: np.ndarray = (indicator @ values).reshape(len(topics), num_topics, -1)
+        return added
+
+    cores = os.cpu_count() or 1
+    parts = (permuted[start : start + batch] for start in range(0, permutations, batch))
+    with ThreadPoolExecutor(cores) as pool:  # the product lets go of the interpreter's lock
+        while together := list(itertools.islice(parts, cores)):
+            yield from pool.map(sums, together)
 
 
 def permutation_p(observed: np.ndarray, null: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
@@ -56,8 +57,9 @@ def routing_features(counts: np.ndarray) -> np.ndarray:
     totals = np.maximum(counts.sum(axis=-1, keepdims=True), 1)
     roots = np.sqrt(counts / totals).reshape(len(counts), -1)
     spread = roots.std(axis=0)
-    features: np.ndarray = (roots - roots.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    return features / np.sqrt(features.shape[1])
+    features = (roots - roots.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    narrow: np.ndarray = (features / np.sqrt(features.shape[1])).astype(np.float32)
+    return narrow
 
 
 def token_features(sample: TokenSample) -> sparse.csr_array:
@@ -72,18 +74,26 @@ def token_features(sample: TokenSample) -> sparse.csr_array:
 
 
 def predicted_topics(
-    features: np.ndarray | sparse.csr_array, topic_ids: np.ndarray, folds: np.ndarray
+    features: np.ndarray | sparse.csr_array, topics: np.ndarray, folds: np.ndarray
 ) -> np.ndarray:
-    """Topic of each document by a logistic regression on the documents of the other folds."""
-    predicted = np.full(len(topic_ids), -1)
-    with threadpool_limits(1), warnings.catch_warnings():
+    """Topic of each document by a logistic regression on the documents of the other folds.
+
+    Args:
+        features: (D, …).
+        topics: (R, D) labels to learn, each row by itself.
+        folds: (D).
+    """
+    predicted = np.full(topics.shape, -1)
+    with threadpool_limits(1), config_context(assume_finite=True), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for fold in np.unique(folds):
             rest, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-            if len(np.unique(topic_ids[rest])) < 2:
-                continue
-            model = LogisticRegression(C=INVERSE_PENALTY, max_iter=100, tol=1e-2)
-            predicted[test] = model.fit(features[rest], topic_ids[rest]).predict(features[test])
+            known, unknown = features[rest], features[test]
+            for row, labels in enumerate(topics[:, rest]):
+                if len(np.unique(labels)) < 2:
+                    continue
+                model = LogisticRegression(C=INVERSE_PENALTY, max_iter=100, tol=1e-2)
+                predicted[row, test] = model.fit(known, labels).predict(unknown)
     return predicted
 
 
@@ -97,17 +107,10 @@ def balanced_accuracy(correct: np.ndarray, topic_ids: np.ndarray) -> np.ndarray:
 
 def probe_p_value(probe: ProbeInput, permuted: np.ndarray) -> tuple[float, np.ndarray]:
     """Permutation p of the routing's accuracy, and the accuracies under permutation (P)."""
-    null = np.array(
-        [
-            balanced_accuracy(
-                predicted_topics(probe.routing, topics, probe.folds) == topics, topics
-            )
-            for topics in permuted
-        ]
-    )
-    found = predicted_topics(probe.routing, probe.topic_ids, probe.folds) == probe.topic_ids
-    accuracy = balanced_accuracy(found, probe.topic_ids)
-    return float(permutation_p(accuracy, null)), null
+    topics = np.concatenate([probe.topic_ids[None], permuted])
+    found = predicted_topics(probe.routing, topics, probe.folds) == topics
+    accuracy, *null = (balanced_accuracy(*row) for row in zip(found, topics, strict=True))
+    return float(permutation_p(accuracy, np.array(null))), np.array(null)
 
 
 def probe_input(
@@ -195,7 +198,7 @@ def _correct(
     features: np.ndarray | sparse.csr_array, topic_ids: np.ndarray, folds: np.ndarray
 ) -> np.ndarray:
     """1 for each document whose topic is predicted right (D)."""
-    return (predicted_topics(features, topic_ids, folds) == topic_ids).astype(float)
+    return (predicted_topics(features, topic_ids[None], folds)[0] == topic_ids).astype(float)
 
 
 def _with_interval(

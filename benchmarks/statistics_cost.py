@@ -4,7 +4,8 @@
 
 12 layers x 64 experts x 20 topics x 20,000 documents, 999 permutations, a sample of 500,000 tokens;
 --quick: a hundredth of the documents and 19 permutations. Last line: JSON with `elapsed_s` (the
-sum of `parts`), `parts` (seconds by step), `peak_mb` and the sizes.
+sum of `parts`), `parts` (seconds by step), `cpu_s` (processor time, which other programs on the
+machine hardly change), `peak_mb` and the sizes.
 """
 
 import argparse
@@ -80,24 +81,41 @@ def made_up_sample(data: DocumentCounts, generator: np.random.Generator) -> Toke
     )
 
 
+def made_up_pairs(generator: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Tokens that chose both of two experts, and each on the diagonal: (L, E, E), all tokens."""
+    tokens = EXPERTS**2 * 9
+    pairs = np.zeros((LAYERS, EXPERTS, EXPERTS), dtype=np.int64)
+    popularity = generator.gamma(4.0, 1.0, (LAYERS, EXPERTS))
+    for table, own in zip(pairs, popularity, strict=True):
+        keys = np.log(own) + generator.gumbel(size=(tokens, EXPERTS))
+        first, second = np.argsort(-keys, axis=1)[:, :2].T
+        for one, other in ((first, second), (second, first), (first, first), (second, second)):
+            np.add.at(table, (one, other), 1)
+    return pairs, tokens
+
+
 class Stopwatch:
-    """Seconds by step."""
+    """Seconds by step, and processor seconds of all of them."""
 
     def __init__(self) -> None:
         self.parts: dict[str, float] = {}
-        self._clock = time.monotonic()
+        self.cpu_s = 0.0
+        self._clock, self._cpu = time.monotonic(), time.process_time()
 
     def lap(self, name: str) -> None:
         """Ends a step."""
         now = time.monotonic()
         self.parts[name], self._clock = round(now - self._clock, 2), now
+        self.cpu_s = time.process_time() - self._cpu
 
 
-def measure(documents: int, permutations: int) -> dict[str, float]:
-    """Runs every statistic once: seconds by step."""
+def measure(documents: int, permutations: int) -> Stopwatch:
+    """Runs every statistic once."""
     generator = np.random.default_rng(0)
     data = made_up_documents(documents, generator)
     sample = made_up_sample(data, generator)
+    flows = generator.integers(1, 9, (LAYERS - 1, EXPERTS, EXPERTS))
+    pairs, tokens_of_pairs = made_up_pairs(generator)
     watch = Stopwatch()
     orders = document_orders(generator, documents, permutations)
     weights = poisson_weights(data.ids, BOOTSTRAP, 0)
@@ -124,13 +142,12 @@ def measure(documents: int, permutations: int) -> dict[str, float]:
     tokens = counts[:, 0].sum(axis=-1)
     form_information({"token": Form([""] * TYPES, tokens, counts)}, data.layers, generator)
     watch.lap("E7")
-    pairs = generator.integers(1, 9, (LAYERS, EXPERTS, EXPERTS))
-    coactivation_pairs(pairs + pairs.swapaxes(1, 2), EXPERTS**2 * 9, data.layers, TOP_K)
-    layer_flow(pairs[1:], data.layers, generator)
+    coactivation_pairs(pairs, tokens_of_pairs, data.layers, TOP_K)
+    layer_flow(flows, data.layers, generator)
     watch.lap("E8, E9")
     locality(sample)
     watch.lap("E10")
-    return watch.parts
+    return watch
 
 
 def main() -> None:
@@ -139,12 +156,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="200 documents, 19 permutations")
     options = parser.parse_args()
     documents, permutations = (200, 19) if options.quick else (20_000, 999)
-    parts = measure(documents, permutations)
+    watch = measure(documents, permutations)
+    parts, cpu_s = watch.parts, round(watch.cpu_s, 1)
     table = Table("step", "seconds")
     for name, seconds in parts.items():
         table.add_row(name, f"{seconds:.2f}")
     Console().print(table)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    result = {"elapsed_s": round(sum(parts.values()), 1), "parts": parts, "peak_mb": round(peak)}
+    elapsed_s = round(sum(parts.values()), 1)
+    result = {"elapsed_s": elapsed_s, "parts": parts, "cpu_s": cpu_s, "peak_mb": round(peak)}
     sizes = {"documents": documents, "permutations": permutations, "layers": LAYERS}
     print(json.dumps({**result, **sizes, "experts": EXPERTS, "topics": TOPICS}))

@@ -43,8 +43,9 @@ def test_expectations_equal_loops_from_the_definition(top_k: int) -> None:
     sample = planted_sample(plan, np.random.default_rng(0))
     sample.experts[::7, 0, -1] = 4  # some slots were not executed
     tokens = list(zip(sample.documents, sample.types, sample.experts[:, 0].tolist(), strict=True))
-    expectation = type_expectation(sample, type_table(sample))
-    others = other_topics_expectation(sample, type_table(sample), sample.topic_ids)
+    types = type_table(sample)
+    expectation = type_expectation(sample, types)
+    others = other_topics_expectation(sample, types, expectation.observed, sample.topic_ids)
 
     def share(left_out: set[int], expert: int) -> float:
         rest = [chosen for d, _, chosen in tokens if d not in left_out]
