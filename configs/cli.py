@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -17,11 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from .errors import UserError, unknown_choice
 from .load import load_config, unknown_key
-from .manifest import digest
 from .manual import print_stage_help
 from .progress import console
 from .schema import Config
 from .stage import Stage, execute
+from .sweep import Sweep
 
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
 
@@ -82,13 +83,12 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own exit
 
     failures: list[Exception] = []
+    sweep = Sweep()
 
     @hydra.main(version_base="1.3", config_path="pkg://configs", config_name="moescope")
     def job(tree: DictConfig) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            tree.name = run_name(tree.name, swept(HydraConfig.get().overrides.task, arguments))
-            console.rule(tree.name)
-            _run_stages(stages, load_config(tree), command)
+            sweep.run(tree, arguments, partial(_run_stages, stages, command=command), explain)
             return
         try:
             _run_stages(stages, load_config(tree), command)
@@ -104,25 +104,15 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
     job()
     if failures:
         raise failures[0]
+    if sweep.failed:
+        raise sweep.failure()
+    if sweep.names and stages[-1].name == "report":
+        console.print(f"next: {sweep.comparison(arguments)}", markup=False, soft_wrap=True)
 
 
 def _run_stages(stages: Sequence[Stage], config: Config, command: str) -> None:
     for stage in stages:
         execute(stage, config, command)
-
-
-def swept(overrides: Sequence[str], arguments: Sequence[str]) -> str:
-    """Returns the overrides that tell a sweep's runs apart: not those typed for all of them."""
-    fixed = {*arguments}
-    keys = ("name", "force", "experiment", "paths.runs")
-    own = (o for o in overrides if o not in fixed and o.partition("=")[0] not in keys)
-    return ",".join(sorted(own))
-
-
-def run_name(name: str, overrides: str) -> str:
-    """Names one run of a sweep after what it overrides, as a folder name of at most 120 letters."""
-    full = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", f"{name},{overrides}" if overrides else name)
-    return full if len(full) <= 120 else f"{full[:100]},{digest(full)[:8]}"
 
 
 def _flags_first(arguments: list[str]) -> list[str]:

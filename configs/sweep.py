@@ -1,0 +1,91 @@
+"""Several runs by one command: their names, a failure that stops only its own run, what is next."""
+
+import logging
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from .errors import UserError
+from .load import load_config
+from .manifest import digest
+from .progress import console
+from .schema import Config
+
+logger = logging.getLogger(__name__)
+SAME_RUN = ("name", "force", "experiment", "paths.runs")  # overrides that name no run
+
+
+@dataclass
+class Sweep:
+    """What became of the runs of this process; a launcher may start others elsewhere.
+
+    Attributes:
+        names: base name of each run → the runs named after it.
+        failed: names of the runs that ended with an error.
+    """
+
+    names: dict[str, list[str]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+
+    def run(
+        self,
+        tree: DictConfig,
+        arguments: Sequence[str],
+        work: Callable[[Config], None],
+        explain: Callable[[Exception], str],
+    ) -> None:
+        """Does one run's work under a name of its own.
+
+        Args:
+            tree: the run's composed config; its name is changed.
+            arguments: the command's, which all runs share.
+            work: what to do with the run's config.
+            explain: puts an error into one line.
+
+        Raises:
+            Exception: whatever the work raised, where another process than this one sums up.
+        """
+        base = tree.name
+        tree.name = run_name(base, swept(HydraConfig.get().overrides.task, arguments))
+        self.names.setdefault(base, []).append(tree.name)
+        console.rule(f"run {HydraConfig.get().job.num + 1}: {tree.name}")
+        try:
+            work(load_config(tree))
+        except Exception as error:
+            self.failed.append(tree.name)
+            line = f"{tree.name} failed: {explain(error)}"
+            console.print(line, markup=False, style="red", soft_wrap=True)
+            logger.debug("%s failed", tree.name, exc_info=True)
+            if HydraConfig.get().runtime.choices["hydra/launcher"] != "basic":
+                raise
+
+    def failure(self) -> UserError:
+        """Says which runs failed."""
+        total = sum(map(len, self.names.values()))
+        return UserError(
+            f"{len(self.failed)} of {total} runs failed: {', '.join(self.failed)}; the same "
+            "command takes them up again and skips what is finished"
+        )
+
+    def comparison(self, arguments: Sequence[str]) -> str:
+        """The command that puts the runs side by side."""
+        patterns = [name if runs == [name] else f"{name}*" for name, runs in self.names.items()]
+        place = [argument for argument in arguments if argument.startswith("paths.runs=")]
+        return shlex.join(["moescope", "compare", f"compare.runs=[{','.join(patterns)}]", *place])
+
+
+def swept(overrides: Sequence[str], arguments: Sequence[str]) -> str:
+    """Returns the overrides that tell a sweep's runs apart: not those typed for all of them."""
+    fixed = {*arguments}
+    own = (o for o in overrides if o not in fixed and o.partition("=")[0] not in SAME_RUN)
+    return ",".join(sorted(own))
+
+
+def run_name(name: str, overrides: str) -> str:
+    """Names one run of a sweep after what it overrides, as a folder name of at most 120 letters."""
+    full = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", f"{name},{overrides}" if overrides else name)
+    return full if len(full) <= 120 else f"{full[:100]},{digest(full)[:8]}"
