@@ -21,7 +21,8 @@ FOLDERS = {
     "route": "routing",
     "report": "report",
 }  # stage → its folder inside a run
-TABLES = ("beyond-vocabulary", "forms", "masked")
+Results = dict[tuple[str, str], Path]  # (stage, fingerprint) → folder
+TABLES = ("beyond-vocabulary", "forms")
 
 
 @dataclass(frozen=True)
@@ -145,54 +146,36 @@ def run_labels(folders: Sequence[Path]) -> list[str]:
     return [name[start:] for name in names] if all(name[start:] for name in names) else names
 
 
-def _known_results(folders: Sequence[Path]) -> dict[str, Path]:
-    """Fingerprint → folder of every finished stage, so that shared folders are found."""
-    known: dict[str, Path] = {}
+def _known_results(folders: Sequence[Path]) -> Results:
+    """Finds every finished stage, so that folders which runs share are found."""
+    known: Results = {}
     for folder in folders:
-        for name in FOLDERS.values():
+        for stage, name in FOLDERS.items():
             manifest = read_manifest(folder / name)
             if manifest is not None:
-                known.setdefault(manifest.fingerprint, folder / name)
+                known.setdefault((stage, manifest.fingerprint), folder / name)
     return known
 
 
-def _read_run(folder: Path, name: str, known: Mapping[str, Path]) -> ComparedRun:
+def _read_run(folder: Path, name: str, known: Results) -> ComparedRun:
     troubles: list[str] = []
     folders = _stage_folders(folder, known, troubles)
     manifests = {stage: read_manifest(path) for stage, path in folders.items()}
-    report = folders.get("report")
-    summary, tables = {}, {}
-    if report is None:
-        troubles.append("no report: its topic information is not shown")
-    else:
-        summary = _read_summary(report / "summary.json", troubles)
-        paths = {table: report / "tables" / f"{table}.csv" for table in TABLES}
-        tables = {table: pd.read_csv(path) for table, path in paths.items() if path.exists()}
-    curves = store = None
-    try:
-        curves = read_training_curves(folder / "metrics.jsonl")
-        if curves is None:
-            troubles.append("no metrics.jsonl: its training curves are not shown")
-        if "route" in folders:
-            store = RoutingStore.open(folders["route"])
-        else:
-            troubles.append("no routing store: its routing is compared with none")
-    except UserError as error:
-        troubles.append(str(error))
+    report = folders.get("report", folder / FOLDERS["report"])
     return ComparedRun(
         name=name,
         folder=folder,
         manifests={stage: manifest for stage, manifest in manifests.items() if manifest},
         folders=folders,
-        summary=summary,
-        tables=tables,
-        curves=curves,
-        store=store,
+        summary=_read_summary(report, troubles),
+        tables=_read_tables(report / "tables", troubles),
+        curves=_read_curves(folder / "metrics.jsonl", troubles),
+        store=_read_store(folders.get("route"), troubles),
         troubles=troubles,
     )
 
 
-def _stage_folders(folder: Path, known: Mapping[str, Path], troubles: list[str]) -> dict[str, Path]:
+def _stage_folders(folder: Path, known: Results, troubles: list[str]) -> dict[str, Path]:
     """Stage → folder: the run's own or, upstream, the one with the fingerprint that was read."""
     folders: dict[str, Path] = {}
     wanted: dict[str, str] = {}
@@ -200,9 +183,10 @@ def _stage_folders(folder: Path, known: Mapping[str, Path], troubles: list[str])
         path = folder / FOLDERS[stage]
         manifest = read_manifest(path)
         if stage in wanted and (manifest is None or manifest.fingerprint != wanted[stage]):
-            if manifest is not None and wanted[stage] not in known:
+            key = stage, wanted[stage]
+            if manifest is not None and key not in known:
                 troubles.append(f"its {stage} stage ran again since: rerun what follows it")
-            path = known.get(wanted[stage], path)
+            path = known.get(key, path)
             manifest = read_manifest(path)
         if manifest is None:
             continue
@@ -211,7 +195,44 @@ def _stage_folders(folder: Path, known: Mapping[str, Path], troubles: list[str])
     return folders
 
 
-def _read_summary(path: Path, troubles: list[str]) -> dict[str, Any]:
+def _read_store(folder: Path | None, troubles: list[str]) -> RoutingStore | None:
+    try:
+        if folder is not None:
+            return RoutingStore.open(folder)
+        troubles.append("no routing store: its routing is compared with none")
+    except UserError as error:
+        troubles.append(str(error))
+    return None
+
+
+def _read_curves(path: Path, troubles: list[str]) -> TrainingCurves | None:
+    try:
+        curves = read_training_curves(path)
+        if curves is None:
+            troubles.append("no metrics.jsonl: its training curves are not shown")
+    except UserError as error:
+        troubles.append(str(error))
+        return None
+    return curves
+
+
+def _read_tables(folder: Path, troubles: list[str]) -> dict[str, pd.DataFrame]:
+    tables = {}
+    for path in (folder / f"{name}.csv" for name in TABLES):
+        try:
+            tables[path.stem] = pd.read_csv(path)
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            troubles.append(f"{path}: damaged; rerun `moescope report`")
+    return tables
+
+
+def _read_summary(report: Path, troubles: list[str]) -> dict[str, Any]:
+    path = report / "summary.json"
+    if not report.exists():
+        troubles.append("no report: its topic information is not shown")
+        return {}
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(summary["layers"], list):
