@@ -54,4 +54,6 @@ class Report(Section):
     example_documents: int = Field(
         ge=0, description="documents per topic in the page's token viewer, at most"
     )
-    formats: list[Literal["html", "csv"]] = Field(description="what is written beside summary.json")
+    formats: list[Literal["html", "png", "csv"]] = Field(
+        description="what is written beside summary.json (png: needs kaleido and a Chromium)"
+    )
