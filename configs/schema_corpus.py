@@ -62,6 +62,9 @@ class FilesSource(Section):
     group_column: str | None = Field(
         description="column naming a document's origin (same origin, same split); null = each alone"
     )
+    metadata_columns: list[str] = Field(
+        description="other columns to carry along, for router.column"
+    )
     encoding: str = Field(description="text encoding of JSON Lines, CSV and .txt files")
 
 
@@ -80,6 +83,9 @@ class HubSource(Section):
     )
     group_column: str | None = Field(
         description="column naming a document's origin (same origin, same split); null = each alone"
+    )
+    metadata_columns: list[str] = Field(
+        description="other columns to carry along, for router.column"
     )
     keep_topics: list[str] = Field(description="topics to keep while streaming; [] = all")
     max_documents: int = Field(ge=1, description="stop after so many documents")

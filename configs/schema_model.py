@@ -126,8 +126,32 @@ class HashRouter(Section):
     seed: int = Field(ge=0, description="another seed, another assignment")
 
 
+class MaskedRouter(Section):
+    """Softmax top-k over the experts that a document's metadata permits: its year, any column."""
+
+    name: Literal["masked"]
+    top_k: int = Field(ge=1, description="experts per token, at most")
+    column: str = Field(
+        description="year (of the date), topic, source, group, or one of source.metadata_columns"
+    )
+    policy: Literal["exact", "causal", "explicit"] = Field(
+        description="exact: the value's own experts; causal: those of all values up to it, so that "
+        "nothing learnt later reaches it; explicit: router.permitted"
+    )
+    values: list[int | str] = Field(
+        description="the column's values in order; for years the first year of each period; "
+        "[] = found in the documents"
+    )
+    permitted: list[list[int]] = Field(
+        description="policy=explicit: the experts of each value, in the order of router.values"
+    )
+    shared: int = Field(ge=0, description="the first so many experts are permitted to all")
+    renormalise: bool = Field(description="make the chosen weights sum to 1")
+
+
 Router = Annotated[
     TopkRouter
+    | MaskedRouter
     | SwitchRouter
     | GshardRouter
     | NoisyTopkRouter

@@ -16,6 +16,7 @@ from configs.errors import UserError, nearest
 from configs.manifest import hash_file
 from configs.schema_dataset import DatasetConfig, Masking
 
+from .documents import METADATA
 from .masking import Batch, mask_batch
 from .tokenizers import TextEncoder, TokenizerFacts
 from .windows import Examples, build_examples, to_list_array
@@ -27,6 +28,7 @@ COPIED_COLUMNS = {
     "date": pa.date32(),
     "source": pa.string(),
     "group": pa.string(),
+    "metadata": METADATA,
 }
 DOCUMENT_SCHEMA = pa.schema(
     {

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 SPLITS = ("train", "validation", "test", "probe")
+METADATA = pa.map_(pa.string(), pa.string())
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -18,6 +19,7 @@ SCHEMA = pa.schema(
         pa.field("date", pa.date32()),
         pa.field("source", pa.string(), nullable=False),
         pa.field("group", pa.string(), nullable=False),
+        pa.field("metadata", METADATA),
     ]
 )
 ROW_GROUP_DOCUMENTS = 1024
@@ -36,6 +38,7 @@ class Document:
         date: None where the source has none.
         source: what the text was taken from (package, file, dataset).
         group: documents of one origin share it; they never straddle two splits.
+        metadata: (column, value) of what else the source was asked to carry.
     """
 
     id: str
@@ -44,6 +47,7 @@ class Document:
     date: date | None
     source: str
     group: str
+    metadata: tuple[tuple[str, str], ...] = ()
 
     def with_topic(self, topic: str) -> "Document":
         """Returns the same document under another topic."""
@@ -125,7 +129,8 @@ def read_documents(path: Path) -> Iterator[Document]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(ROW_GROUP_DOCUMENTS):
             for row in zip(*(batch.column(name).to_pylist() for name in SCHEMA.names), strict=True):
-                yield Document(*row)
+                values = dict(zip(SCHEMA.names, row, strict=True))
+                yield Document(**values | {"metadata": tuple(values["metadata"])})
 
 
 def shard_paths(folder: Path, split: str, num_documents: int, per_shard: int) -> list[Path]:

@@ -8,47 +8,58 @@ from transformers import initialization as init
 
 from .routing import Router, Routing, RoutingContext, mask_padding, refuse_silent_router
 
+POLICIES = ("exact", "causal", "explicit")
+
 
 class MaskedRouter(Router):
-    """Softmax top-k over the experts that the document's metadata value permits.
+    """Softmax top-k over the experts that the document's metadata permits.
 
-    The value v in [0, `num_values`) of each document arrives as `condition_ids`; -1 permits every
-    expert. Which experts v permits: `permitted` (a list of expert ids for each value), or a
-    `rule` over an even division in which expert e belongs to value floor(e * num_values / E):
-    "own" permits the experts of v, "causal" those of every value up to v (v in time order, so
-    that nothing learnt later reaches an earlier document). A forbidden expert gets probability 0;
-    slots beyond the permitted experts stay empty, and where nothing is permitted the layer
-    returns zeros.
+    Each document has one of the `values` of a `column`; its number in that list arrives as
+    `condition_ids`, and -1 permits every expert. What value v permits, by `policy`:
+
+    - "exact": its own experts. The first `shared` experts are permitted to all; the others are
+      divided evenly, so that expert e belongs to value floor((e - shared) V / (E - shared)).
+    - "causal": those of every value up to v. With values in order of time nothing learnt later
+      reaches an earlier document.
+    - "explicit": row v of `permitted`, a list of expert numbers.
+
+    `column` "year" takes `values` as the first years of periods, the last one ending with `last`.
+    A forbidden expert has logit -inf and probability 0, so that neither task nor balance losses
+    send it a gradient; slots beyond the permitted experts stay empty, and where nothing is
+    permitted the layer returns zeros.
     """
 
     parameters_with_defaults: ClassVar[dict[str, Any]] = {
-        "num_values": 1,
-        "rule": "causal",
-        "permitted": None,
+        "column": "year",
+        "values": [0],
+        "last": None,
+        "policy": "causal",
+        "permitted": [],
+        "shared": 0,
         "renormalise": True,
     }
     permitted: Tensor
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
-        rows = self.settings["num_values"] + 1
+        rows = len(self.settings["values"]) + 1
         allowed = torch.ones(rows, config.num_experts, dtype=torch.bool)
-        # (num_values + 1, E): the last row is the unknown value, reached by index -1
+        # (V + 1, E): the last row is the unknown value, reached by index -1
         self.register_buffer("permitted", allowed, persistent=False)
         self.init_buffers()
 
     @classmethod
     def check(cls, config: Any, settings: dict[str, Any]) -> None:
-        values, table = settings["num_values"], settings["permitted"]
-        if not isinstance(values, int) or values < 1:
-            raise ValueError(f"router.num_values={values!r} must be a whole number of at least 1")
-        if settings["rule"] not in ("causal", "own"):
-            raise ValueError(f'router.rule={settings["rule"]!r} must be "causal" or "own"')
-        if table is not None and len(table) != values:
+        values, table = settings["values"], settings["permitted"]
+        if not values or len(set(values)) < len(values):
+            raise ValueError(f"router.values={values} must name at least one value, and none twice")
+        if settings["policy"] not in POLICIES:
+            raise ValueError(f"router.policy={settings['policy']!r} must be one of {POLICIES}")
+        if settings["policy"] == "explicit" and len(table) != len(values):
             raise ValueError(
-                f"router.permitted lists {len(table)} values, but router.num_values={values}"
+                f"router.permitted lists {len(table)} values, but router.values has {len(values)}"
             )
-        for expert in (e for row in table or [] for e in row):
+        for expert in (e for row in table for e in row):
             if not 0 <= expert < config.num_experts:
                 raise ValueError(
                     f"router.permitted names expert {expert}; there are {config.num_experts}, "
@@ -61,29 +72,30 @@ class MaskedRouter(Router):
         init.copy_(self.permitted, self._permission_table())
 
     def _permission_table(self) -> Tensor:
-        values, E = self.settings["num_values"], self.num_experts
-        if self.settings["permitted"] is not None:
+        values, E, shared = len(self.settings["values"]), self.num_experts, self.settings["shared"]
+        if self.settings["policy"] == "explicit":
             table = torch.zeros(values, E, dtype=torch.bool)
             for value, experts in enumerate(self.settings["permitted"]):
                 table[value, list(experts)] = True
         else:
-            owner = torch.arange(E) * values // E
+            owner = (torch.arange(E) - shared) * values // max(E - shared, 1)
             each = torch.arange(values)[:, None]
-            table = owner <= each if self.settings["rule"] == "causal" else owner == each
+            table = owner <= each if self.settings["policy"] == "causal" else owner == each
+            table[:, :shared] = True
         return torch.cat([table, torch.ones(1, E, dtype=torch.bool)])
 
     def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
         if context.condition_ids is None:
             raise ValueError(
-                'router "masked" needs condition_ids, the metadata value of each document '
+                'router "masked" needs condition_ids, the number of each document\'s value '
                 "(-1 = unknown, every expert permitted)"
             )
         logits = self.logits(hidden_ND)
-        permitted = self.permitted[context.condition_ids]  # (N, E)
-        # rows without a permitted expert would give 0/0: leave them open, then take all slots out
-        open_rows = permitted | ~permitted.any(-1, keepdim=True)
-        probabilities = logits.masked_fill(~open_rows, float("-inf")).softmax(-1)
-        probabilities = probabilities.masked_fill(~permitted, 0.0)
+        # an expert that was taken away (logit -inf) is not permitted, either
+        permitted = self.permitted[context.condition_ids] & (logits > -torch.inf)  # (N, E)
+        nothing = ~permitted.any(-1, keepdim=True)  # 0/0 otherwise
+        logits = logits.masked_fill(~permitted, -torch.inf).masked_fill(nothing, 0.0)
+        probabilities = logits.softmax(-1).masked_fill(~permitted, 0.0)
         weights, ids = probabilities.topk(self.top_k, dim=-1)
         empty = ~permitted.gather(-1, ids)
         ids, weights = ids.masked_fill(empty, self.num_experts), weights.masked_fill(empty, 0.0)

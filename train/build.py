@@ -5,9 +5,11 @@ from typing import Any
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedTokenizerFast
 
-from configs.errors import UserError
+from configs.errors import UserError, first_cause
 from configs.manifest import Manifest
 from configs.schema import Config
+from configs.schema_model import MaskedRouter
+from data_processors.conditions import resolve_values
 from data_processors.tokenizers import tokenizer_facts, tokenizer_hash
 from model import MoescopeConfig, MoescopeExperts, MoescopeForCausalLM, MoescopeForMaskedLM
 
@@ -22,9 +24,13 @@ def build_model(
     A decoder's start and end tokens are those around the dataset's texts.
 
     Raises:
-        UserError: settings that the architecture refuses.
+        UserError: settings that the architecture refuses, or a document without a value for the
+            masked router.
     """
     router = config.router.model_dump()
+    top_k = router.pop("top_k")
+    if isinstance(config.router, MaskedRouter) and config.model.num_experts:
+        router |= resolve_values(config.router, config.model.num_experts, config.paths.dataset)
     ends: dict[str, Any] = {}
     if config.model.is_causal:
         begin, end = tokenizer_facts(tokenizer).cls_sep
@@ -34,13 +40,13 @@ def build_model(
         architecture = MoescopeConfig(
             **config.model.model_dump(),
             vocab_size=dataset.counts["vocab_size"],
-            num_experts_per_tok=router.pop("top_k"),
+            num_experts_per_tok=top_k,
             router=router,
             pad_token_id=dataset.counts["pad_token_id"],
             **ends,
         )
     except (ValueError, StrictDataclassError) as error:
-        raise UserError(f"model: {_innermost(error)}") from error
+        raise UserError(f"model: {first_cause(error)}") from error
     return (MoescopeForCausalLM if architecture.is_causal else MoescopeForMaskedLM)(architecture)
 
 
@@ -83,10 +89,3 @@ def parameter_counts(model: LanguageModel) -> tuple[int, int]:
         return total, total
     idle = model.config.num_experts - model.config.num_experts_per_tok
     return total, total - experts * idle // model.config.num_experts
-
-
-def _innermost(error: BaseException) -> str:
-    """The message of the check that failed, without the wrapper's."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().splitlines()[-1].strip()

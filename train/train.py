@@ -27,6 +27,7 @@ from configs.schema import Config
 from configs.schema_dataset import Masking
 from configs.stage import Stage, StageRun
 from data_processors.collate import CausalCollator, MaskingCollator, layout_of
+from data_processors.conditions import tell_conditions
 from data_processors.examples import ExampleDataset
 from data_processors.tokenizers import tokenizer_facts
 
@@ -54,6 +55,8 @@ def run(stage: StageRun) -> Mapping[str, Any]:
     disable_progress_bar()  # transformers' own, one per file written
     set_seed(config.seed)
     model = build_model(config, dataset, tokenizer)
+    for split in splits:
+        tell_conditions(split, model.config)
     with aim_run(config, owner.aim_run) as aim, ConsoleProgress() as progress:
         callbacks: list[TrainerCallback] = [MetricsFile(checkpoints.metrics), progress]
         callbacks.append(Snapshots(checkpoints.folder, config.train.snapshots))

@@ -41,7 +41,11 @@ def read_files(source: FilesSource, wanted: Wanted) -> Iterator[Document]:
         yield from _read_folders(source, root, wanted)
         return
     columns = Columns(
-        source.text_column, source.topic_column, source.date_column, source.group_column
+        source.text_column,
+        source.topic_column,
+        source.date_column,
+        source.group_column,
+        source.metadata_columns,
     )
     for path in list_files(source):
         name = path.name if path == root else path.relative_to(root).as_posix()

@@ -23,7 +23,11 @@ def read_hub(source: HubSource, wanted: Wanted) -> Iterator[Document]:
         UserError: no network, no such dataset or column, or a stream that breaks off.
     """
     columns = Columns(
-        source.text_column, source.topic_column, source.date_column, source.group_column
+        source.text_column,
+        source.topic_column,
+        source.date_column,
+        source.group_column,
+        source.metadata_columns,
     )
     dataset = _open(source)
     labels = _label_names(dataset, source)

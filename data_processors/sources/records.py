@@ -1,7 +1,7 @@
 """From a row of named columns to a document; dates, labels and missing columns checked."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -15,6 +15,9 @@ _YEAR = re.compile(r"\d{4}")
 _YEAR_MONTH = re.compile(r"\d{4}-\d{2}")
 
 
+SINGLE = ("text", "topic", "date", "group")
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which column holds what; None = the source has no such column."""
@@ -23,10 +26,12 @@ class Columns:
     topic: str | None
     date: str | None
     group: str | None
+    metadata: Sequence[str] = ()
 
     def names(self) -> list[str]:
         """Lists the columns to read."""
-        return [n for n in (self.text, self.topic, self.date, self.group) if n is not None]
+        single = (self.text, self.topic, self.date, self.group)
+        return list(dict.fromkeys([*(n for n in single if n is not None), *self.metadata]))
 
     def check(self, present: Iterable[str], where: str) -> None:
         """Refuses a table that lacks a column.
@@ -35,11 +40,11 @@ class Columns:
             UserError: names the config key, the column, and the columns there are.
         """
         there = list(present)
-        for kind in ("text", "topic", "date", "group"):
-            name = getattr(self, kind)
+        asked = [(f"{kind}_column", getattr(self, kind)) for kind in SINGLE]
+        for key, name in [*asked, *(("metadata_columns", name) for name in self.metadata)]:
             if name is not None and name not in there:
                 raise UserError(
-                    f"{where}: no column {name!r} (source.{kind}_column){nearest(name, there)}; "
+                    f"{where}: no column {name!r} (source.{key}){nearest(name, there)}; "
                     f"there are: {', '.join(there) or 'none'}"
                 )
 
@@ -66,7 +71,9 @@ def to_document(
     topic = UNLABELLED if columns.topic is None else _label(row[columns.topic])
     when = None if columns.date is None else parse_date(row[columns.date], where, columns.date)
     group = None if columns.group is None else _label(row[columns.group])
-    return Document(name, text or "", topic, when, source, group or name)
+    labels = ((column, _label(row[column])) for column in columns.metadata)
+    metadata = tuple((column, label) for column, label in labels if label is not None)
+    return Document(name, text or "", topic, when, source, group or name, metadata)
 
 
 def _label(value: Any) -> str | None:

