@@ -17,6 +17,7 @@ from inference.store import RoutingStore
 from .findings import Findings, gather_findings
 from .page import Page, Panel, Section, render
 from .records import rows
+from .report_aim import track_report
 from .report_images import write_images
 from .results import RoutingResults
 from .sections_checkpoints import checkpoints_section
@@ -32,6 +33,8 @@ from .sections_routing import (
     vocabulary_section,
 )
 from .sections_run import model_section, overview_table
+from .sections_senses import senses_sections
+from .sections_time import time_sections
 
 
 def write_report(stage: StageRun) -> Mapping[str, Any]:
@@ -43,16 +46,17 @@ def write_report(stage: StageRun) -> Mapping[str, Any]:
     config, formats, folder = stage.config, stage.config.report.formats, stage.output_dir
     findings = gather_findings(config, stage.inputs)
     results = findings.results
-    if formats:
-        page = draw_page(config, findings)
-        panels = [panel for section in page.sections for panel in section.panels]
-        if "csv" in formats:
-            write_tables(folder / "tables", results, panels)
-        if "png" in formats:
-            write_images(folder / "figures", panels)
-        if "html" in formats:
-            (folder / "report.html").write_text(render(page), encoding="utf-8")
+    page = draw_page(config, findings)
+    panels = [panel for section in page.sections for panel in section.panels]
+    if "csv" in formats:
+        write_tables(folder / "tables", results, panels)
+    if "png" in formats:
+        write_images(folder / "figures", panels)
+    if "html" in formats:
+        (folder / "report.html").write_text(render(page), encoding="utf-8")
     summary = summarise(findings)
+    if findings.quality is not None:
+        track_report(config, panels, summary)
     (folder / "summary.json").write_text(
         json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -98,6 +102,8 @@ def sections(findings: Findings) -> list[Section]:
         causes_section(results),
         confidence_section(results),
         checkpoints_section(results),
+        *time_sections(results),
+        *senses_sections(results),
     ]
 
 
@@ -170,6 +176,7 @@ STAGE = Stage(
     output="report",
     inputs={"corpus": "corpus", "mask": "dataset", "train": "model", "route": "routing"},
     sections=("report",),
+    side_sections=("tracking",),
     run=write_report,
     optional_inputs=("train",),
 )

@@ -18,6 +18,7 @@ from .permutations import permuted_topics, restricted_orders
 from .probe import probe_input, signature_probe
 from .sample import UNTOUCHED, TokenSample
 from .saturation import routing_saturation
+from .time import TimeResults, analyse_time
 from .topic_map import document_points, topic_map
 
 NOT_TEXT = ("mask", "special")  # classes of other strata than untouched text
@@ -40,6 +41,7 @@ class StructureResults:
         confidence: `locality.confidence`.
         knockout: `knockout.knockout_effects`; empty where none were recorded.
         saturation: `saturation.routing_saturation`; empty without snapshots.
+        time: `time.analyse_time`; None without dates.
     """
 
     topic_map: pd.DataFrame
@@ -54,6 +56,7 @@ class StructureResults:
     confidence: pd.DataFrame
     knockout: pd.DataFrame
     saturation: pd.DataFrame
+    time: TimeResults | None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def analyse_structure(
         confidence=_confidence(store, data),
         knockout=_knockout(store, data, resampling),
         saturation=routing_saturation(store.saturation, store.documents, data, resampling.weights),
+        time=analyse_time(data, store.documents, origins, resampling.orders, resampling.weights),
     )
 
 

@@ -11,6 +11,8 @@ from .verdict_checkpoints import saturation_sentences
 from .verdict_context import context_sentences
 from .verdict_form import form_sentences, load_sentences, masked_sentences, vocabulary_sentences
 from .verdict_knockout import knockout_sentences
+from .verdict_senses import sense_sentences
+from .verdict_time import time_sentences
 from .verdict_topics import cell_sentences, topic_sentences
 
 LEARNED_LITTLE = 0.3  # nats below the unigram entropy
@@ -46,6 +48,8 @@ def write_verdict(
         *masked_sentences(results),
         *load_sentences(results),
         *saturation_sentences(results),
+        *time_sentences(results),
+        *sense_sentences(results),
         *(model_sentences(quality) if quality else ()),
         *corpus_sentences(results, audit_warnings),
     ]
