@@ -26,20 +26,23 @@ def run_measures(runs: Sequence[ComparedRun]) -> pd.DataFrame:
     """One row per run.
 
     Returns:
-        `run`; `validation_loss` (nats per label), `loss_group` (letters: only losses of one letter
-        are over the same labels), `below_unigram` (nats that the loss lies under the unigram
-        entropy of the same labels), `validation_accuracy`, `nats_per_byte` (loss × tokens per
-        byte of the validation text), `train_tokens`, `parameters`, `active_parameters`; of the
-        layer with most topic information `topic_layer`, `topic_bits`, `topic_share` (of log2 T),
-        `topic_p` (family-wise over layers), `band`; there, too, `class_share` and `token_share`
-        of the routing's entropy that token class and token explain, and `topic_entropy_share`;
-        over all layers `max_violation` (largest), `effective_experts` (smallest), `dead_experts`
-        (sum); `elapsed_s`. NaN or "" where a run has no such number.
+        `run`; `validation_loss` (nats per label) and `loss_group` (letters: only losses of one
+        letter are over the same labels), `probe_loss` and `probe_group` (the same of the routed
+        documents), `below_unigram` (nats that the validation loss lies under the unigram entropy
+        of its labels), `validation_accuracy`, `nats_per_byte` (validation loss × tokens per byte),
+        `train_tokens`, `parameters`, `active_parameters`; of the layer with most topic information
+        `topic_layer`, `topic_bits`, `topic_share` (of log2 T), `topic_p` (family-wise over
+        layers), `band`; there, too, `class_share`, `token_share` and `topic_entropy_share` (of the
+        routing's entropy, explained by token class, token and topic); over all layers
+        `max_violation` (largest), `effective_experts` (smallest), `dead_experts` (sum);
+        `elapsed_s`. NaN or "" where a run has no such number.
     """
-    groups = loss_groups(runs)
+    trained, routed = loss_groups(runs, "train"), loss_groups(runs, "route")
     return pd.DataFrame(
         [
-            {"run": run.name, "loss_group": groups[run.name]} | _quality(run) | _routing(run)
+            {"run": run.name, "loss_group": trained[run.name], "probe_group": routed[run.name]}
+            | _quality(run)
+            | _routing(run)
             for run in runs
         ]
     )
@@ -51,6 +54,7 @@ def _quality(run: ComparedRun) -> dict[str, Any]:
     row = {name: _number(run.count("train", name)) for name in names}
     row["below_unigram"] = _number(run.count("train", "unigram_entropy")) - row["validation_loss"]
     row["nats_per_byte"] = row["validation_loss"] * tokens_per_byte(run)
+    row["probe_loss"] = probe_loss(run)
     return row
 
 
@@ -139,6 +143,15 @@ def tokens_per_byte(run: ComparedRun) -> float:
         return NOT_MEASURED
     sums = table.to_pandas().sum()
     return float(sums.num_tokens / sums.num_bytes) if sums.num_bytes else NOT_MEASURED
+
+
+def probe_loss(run: ComparedRun) -> float:
+    """Mean loss over the labels of the routed documents, nats; NaN without labels or store."""
+    if run.store is None:
+        return NOT_MEASURED
+    documents = run.store.documents
+    labels = documents.num_labels.sum()
+    return float((documents.loss * documents.num_labels).sum() / labels) if labels else math.nan
 
 
 def curve_measures(runs: Sequence[ComparedRun]) -> pd.DataFrame:

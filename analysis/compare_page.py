@@ -15,6 +15,8 @@ from .text import number, percent, visible
 MEASURES = {
     "validation_loss": "validation loss (nats)",
     "loss_group": "same labels",
+    "probe_loss": "probe loss (nats)",
+    "probe_group": "same probe labels",
     "below_unigram": "below token frequencies (nats)",
     "validation_accuracy": "accuracy",
     "nats_per_byte": "nats per byte",

@@ -70,17 +70,21 @@ def setting_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def loss_groups(runs: Sequence[ComparedRun]) -> dict[str, str]:
+def loss_groups(runs: Sequence[ComparedRun], stage: str) -> dict[str, str]:
     """Run → letter of the runs whose losses are means over the same labels of the same windows.
 
     Same corpus, tokenizer, window length and masks give the same dataset, letter for letter; any
     other loss is about other positions or other tokens. Without a dataset's fingerprint a run is
     compared with none.
+
+    Args:
+        runs: what to group.
+        stage: whose loss: of "train" on the validation split, or of "route" on the probe split.
     """
     letters: dict[str, str] = {}
     groups = {}
     for run in runs:
-        manifest = run.manifests.get("train")
+        manifest = run.manifests.get(stage)
         dataset = manifest.inputs.get("mask") if manifest else None
         key = dataset or f"run {run.name}"
         letters.setdefault(key, _letter(len(letters)))

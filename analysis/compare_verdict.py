@@ -114,35 +114,48 @@ def _quality(measures: pd.DataFrame) -> list[Sentence]:
     known = measures[measures.validation_loss.notna()]
     if known.empty:
         return []
-    groups = [own for _, own in known.groupby("loss_group", sort=False) if len(own) > 1]
     text = [
-        f"{number(row.validation_loss)} nats, {number(row.below_unigram)} below token frequencies, "
-        f"{percent(row.validation_accuracy)} right ({row.loss_group})"
+        f"{number(row.validation_loss)} nats ({row.loss_group}), {number(row.below_unigram)} below "
+        f"token frequencies, {percent(row.validation_accuracy)} right; probe "
+        f"{number(row.probe_loss)} nats ({row.probe_group})"
         for row in rows(known)
     ]
     evidence = (
-        f"Validation loss, how far it lies below the entropy of its labels' frequencies, and share "
-        f"of labels predicted: {_each(known, text)}. Losses of one letter are over the same labels."
+        f"Validation loss, how far it lies below the entropy of its labels' frequencies, share of "
+        f"labels predicted, and loss on the routed documents: {_each(known, text)}. Losses of one "
+        "letter are over the same labels."
     )
-    if not groups:
-        return [
-            Sentence(
-                "quality",
-                "warning",
-                "No two runs were scored on the same labels: their losses do not rank them.",
-                evidence + " Fewer masks or longer windows leave more context, and other tokens "
-                "other labels; score the runs on one dataset to rank them (docs/compare.md).",
-            )
-        ]
+    if claims := _ranked(measures, "probe_loss", "probe_group") or _ranked(
+        measures, "validation_loss", "loss_group"
+    ):
+        return [Sentence("quality", "fact", capital(claims), evidence)]
+    return [
+        Sentence(
+            "quality",
+            "warning",
+            "No two runs were scored on the same labels: their losses do not rank them.",
+            evidence + " Fewer masks or longer windows leave more context, and other tokens "
+            "other labels; route the runs on one dataset to rank them (docs/compare.md).",
+        )
+    ]
+
+
+def _ranked(measures: pd.DataFrame, loss: str, group: str) -> str:
+    """Names the best run of every group of runs with the same labels; "" without such a group."""
+    known = measures[measures[loss].notna()]
+    groups = [own for _, own in known.groupby(group, sort=False) if len(own) > 1]
     claims = []
     for own in groups:
-        best = rows(own.loc[[own.validation_loss.idxmin()]])[0]
+        best = rows(own.loc[[own[loss].idxmin()]])[0]
         claims.append(
-            f"of the {len(own)} runs scored on labels {best.loss_group}, {visible(best.run)} "
-            f"predicts best ({number(best.validation_loss)} nats)"
+            f"of the {len(own)} runs scored on {loss.partition('_')[0]} labels "
+            f"{getattr(best, group)}, {visible(best.run)} predicts best "
+            f"({number(getattr(best, loss))} nats)"
         )
-    tail = "" if len(groups[0]) == len(known) else "; losses of different letters do not compare"
-    return [Sentence("quality", "fact", capital(f"{'; '.join(claims)}{tail}."), evidence)]
+    if not claims:
+        return ""
+    apart = "" if len(groups[0]) == len(known) else "; losses of different letters do not compare"
+    return f"{'; '.join(claims)}{apart}."
 
 
 def _balance(measures: pd.DataFrame) -> list[Sentence]:
