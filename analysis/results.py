@@ -17,6 +17,7 @@ from .load import expert_load, layer_balance, stratum_load
 from .permutations import document_orders, permuted_topics, restricted_orders
 from .results_structure import Resampling, StructureResults, analyse_structure
 from .sample import token_sample
+from .senses import SenseResults, sense_routing
 from .strata import masked_experts, router_entropy
 from .topics import topic_expert_cells
 from .vocabulary import TypeCounts, top_tokens, vocabulary_specialisation
@@ -44,6 +45,7 @@ class RoutingResults:
         tokens: `vocabulary.top_tokens`.
         vocabulary: `vocabulary.vocabulary_specialisation`.
         structure: what experts, topics and forms have to do with each other.
+        senses: `senses.sense_routing`; empty where none were recorded.
     """
 
     topics: tuple[str, ...]
@@ -63,6 +65,7 @@ class RoutingResults:
     tokens: pd.DataFrame
     vocabulary: pd.DataFrame
     structure: StructureResults
+    senses: SenseResults
 
 
 def analyse_routing(
@@ -121,6 +124,13 @@ def analyse_routing(
             information,
             Resampling(orders, weights, settings.probe_permutations, generator),
             origins=origins,
+        ),
+        senses=sense_routing(
+            store.senses,
+            store.sense_counts,
+            data.layers,
+            settings.permutations,
+            np.random.default_rng([seed, len(store.senses)]),  # the other draws stay as they are
         ),
     )
 

@@ -34,6 +34,10 @@ class Route(Section):
         description="compare the choices of the run's snapshots (train.snapshots) with the final"
     )
     snapshot_documents: int = Field(ge=1, description="documents per topic to compare them on")
+    conditions: Literal["own", "all"] = Field(
+        description="masked router: own = each document under its own value (its year, its "
+        "topic); all = its loss under every other value, too"
+    )
     senses: Path | None = Field(
         description="texts labelled by the sense of one token, run beside the split (JSON Lines, "
         "CSV or Parquet with the columns text, token, sense); null = none"

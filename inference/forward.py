@@ -27,7 +27,7 @@ class Observer:
         self, network: PreTrainedModel, capture: RoutingCapture, device: torch.device
     ) -> None:
         self.network, self.device, self._capture = network, device, capture
-        self.layers = capture.layers
+        self.layers, self.num_experts = capture.layers, capture.num_experts
         self._is_ours = network.config.model_type == "moescope"
         self.is_causal = predicts_next(network)
 

@@ -16,18 +16,20 @@ from transformers import PreTrainedModel
 from configs.allocator import keep_freed_memory
 from configs.cli import main
 from configs.errors import UserError
-from configs.manifest import Manifest, digest, read_manifest
+from configs.manifest import Manifest, digest, hash_file, read_manifest
 from configs.progress import console
 from configs.schema import Config
 from configs.stage import Stage, StageRun
 from train.snapshots import find_snapshots
 
 from .checkpoint import checkpoint_fingerprint
+from .conditions import condition_names, write_conditions
 from .knockout import possible_knockout, write_knockouts
 from .processes import Processes, Share
 from .recorder import RoutingRecorder
 from .recording import Recording, model_path, open_recording
 from .saturation import write_saturation
+from .senses import LabelledText, read_senses, write_senses
 from .spool import Spool, in_order
 from .store import FORMAT, StoreFacts
 from .store_writer import StoreWriter
@@ -48,6 +50,7 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
     """
     keep_freed_memory()
     config, dataset, started = run.config, run.inputs["mask"], time.monotonic()
+    senses = read_senses(config.route.senses) if config.route.senses else []
     spool = _open_spool(run)
     if processes is not None:
         processes.hand_out(json.dumps([config.model_dump_json(), dataset.model_dump_json()]))
@@ -66,10 +69,11 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
                 processes.wait_for_others()
                 recorder = _put_together(recording, spool, writer, processes.share.count)
             facts = _store_facts(recording, recorder.num_tokens, writer.num_documents)
+            facts = facts.model_copy(update={"senses": sorted({each.token for each in senses})})
             sample = recorder.sample.columns(sizes.num_layers, sizes.top_k)
             writer.finish(facts, recorder.tables.arrays(), *sample)
         elapsed_s = time.monotonic() - started
-        _add_experiments(run.output_dir, recording, facts)
+        _add_experiments(run.output_dir, recording, facts, senses)
         spool.discard()
     return _counts(facts, recording.network, elapsed_s)
 
@@ -80,14 +84,12 @@ def record_share(recording: Recording, spool: Spool, share: Share) -> None:
     done = own.load()
     if done is not None:
         done.give(recorder)
-    after = done.chunks if done else 0
 
     def save(number: int, documents: pa.Table) -> None:
         own.chunk_done(number, documents, recorder)
 
-    last = recording.run_chunks(recorder, save, after=after, share=share)
-    if done is None or last > after:
-        own.save(last, recorder)
+    after = done.chunks if done else 0
+    own.save(recording.run_chunks(recorder, save, after=after, share=share), recorder)
 
 
 def _record(recording: Recording, spool: Spool, writer: StoreWriter) -> RoutingRecorder:
@@ -137,19 +139,26 @@ def _spool(config: Config, dataset: Manifest) -> Spool:
     return Spool(target.parent / f".{target.name}.spool", key)
 
 
-def _add_experiments(folder: Path, recording: Recording, facts: StoreFacts) -> None:
+def _add_experiments(
+    folder: Path, recording: Recording, facts: StoreFacts, senses: list[LabelledText]
+) -> None:
     """Adds what takes further passes over some of the documents."""
     config, observer, split = recording.config, recording.observer, recording.split
     if facts.knockout != "none":
         write_knockouts(folder, split, observer, recording.sizes, config.route, config.seed)
     if facts.snapshots:
         write_saturation(folder, split, observer, _snapshots(config), config.route)
+    if facts.conditions:
+        write_conditions(folder, split, observer, facts.conditions, config.route.batch_size)
+    if senses:
+        write_senses(folder, senses, split, observer, config.route.batch_size)
 
 
 def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> StoreFacts:
     config, split, sizes = recording.config, recording.split, recording.sizes
     ids, bins, longest = split.types.ids, sizes.num_positions, split.sequence_length
     edges = [-(-number * longest // bins) for number in range(bins)]
+    names = condition_names(recording.network.config)
     return StoreFacts(
         layers=recording.capture.layers,
         num_experts=sizes.num_experts,
@@ -168,6 +177,8 @@ def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> S
         split=split.name,
         knockout=possible_knockout(recording.network, config.route.knockout),
         snapshots=list(_snapshots(config)),
+        condition_column=recording.network.config.router["column"] if names else None,
+        conditions=names if config.route.conditions == "all" else [],
     )
 
 
@@ -189,6 +200,13 @@ def _counts(facts: StoreFacts, network: PreTrainedModel, elapsed_s: float) -> di
         "model_type": network.config.model_type,
         "microseconds_per_token": round(1e6 * elapsed_s / max(facts.num_tokens, 1), 3),
     }
+
+
+def _outside(config: Config) -> dict[str, str]:
+    """Identifies what is read besides the dataset: the model and the texts labelled by sense."""
+    path = config.route.senses
+    senses = {"senses": hash_file(path)} if path is not None and path.is_file() else {}
+    return _model_fingerprint(config) | senses
 
 
 def _model_fingerprint(config: Config) -> dict[str, str]:
@@ -223,7 +241,7 @@ STAGE = Stage(
     inputs={"mask": "dataset"},
     sections=("masking", "route"),
     run=record_split,
-    external=_model_fingerprint,
+    external=_outside,
     next_stage="report",
 )
 

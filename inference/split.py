@@ -32,6 +32,9 @@ class Split:
 
     Attributes:
         folder: the split's Arrow files.
+        tokenizer: the dataset's.
+        cls_sep: ids that open and close a segment.
+        opens: how many tokens open one: 1, or 0 in blocks.
         vocabulary: the tokenizer's types in readable form.
         types: which of them have a row in the type tables.
         special_strings: special tokens but [MASK], whatever their number; "other" last.
@@ -46,6 +49,9 @@ class Split:
     topics: list[str]
     sequence_length: int
     examples: ExampleDataset
+    tokenizer: PreTrainedTokenizerFast
+    cls_sep: tuple[int, int]
+    opens: int
     vocabulary: Vocabulary
     types: TypeAxis
     special_strings: list[str]
@@ -103,6 +109,9 @@ def open_split(
         topics=counts["topics"],
         sequence_length=counts["sequence_length"],
         examples=examples,
+        tokenizer=tokenizer,
+        cls_sep=tokenizer_facts(tokenizer).cls_sep,
+        opens=0 if dataset.config["dataset"]["packing"] == "blocks" else 1,
         vocabulary=vocabulary,
         types=types,
         special_strings=[*(vocabulary.texts[i] for i in special), OTHER],

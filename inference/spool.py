@@ -103,7 +103,9 @@ class Spool:
             self.save(chunks, recorder)
 
     def save(self, chunks: int, recorder: RoutingRecorder) -> None:
-        """Saves the chunks up to this number."""
+        """Saves the chunks up to this number, unless they are."""
+        if self._saves[-1:] == [chunks]:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._waiting:
             with pa.ipc.new_file(self._documents(chunks), self._waiting[0].schema) as sink:

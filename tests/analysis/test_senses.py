@@ -1,0 +1,106 @@
+"""Senses: a planted effect is found, labels at random are not, rare senses are not judged."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.senses import SenseResults, sense_distances, sense_routing
+
+LAYERS = (0, 3)
+
+
+def planted(
+    generator: np.random.Generator, effect: float, texts: int = 30, token: str = "mean"
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Texts of two senses, one to three occurrences each; in layer 3 sense s favours expert s."""
+    rows, counts = [], []
+    for text in range(2 * texts):
+        own = generator.normal(0, 0.7, (2, 6))  # occurrences of one text go together
+        own[1, text % 2] += effect
+        shares = np.exp(own) / np.exp(own).sum(-1, keepdims=True)
+        for _ in range(generator.integers(1, 4)):
+            rows.append((text, token, f"sense {text % 2}", f" {token}", 1))
+            counts.append([generator.multinomial(2, p) for p in shares])
+    columns = ["text", "token", "sense", "spelling", "num_tokens"]
+    return pd.DataFrame(rows, columns=columns), np.array(counts)
+
+
+def analyse(frame: pd.DataFrame, counts: np.ndarray, seed: int = 0) -> SenseResults:
+    return sense_routing(frame, counts, LAYERS, 199, np.random.default_rng(seed))
+
+
+def test_a_planted_sense_is_found_in_its_layer_alone() -> None:
+    results = analyse(*planted(np.random.default_rng(1), effect=2.5))
+    tokens = results.tokens.set_index("layer")
+    assert tokens.loc[3, "family_p_value"] <= 0.01
+    assert tokens.loc[3, "excess"] > 0.1
+    assert tokens.loc[3, "distance"] > tokens.loc[3, "null_high"]
+    assert tokens.loc[0, "p_value"] > 0.05
+    assert abs(tokens.loc[0, "excess"]) < 0.1
+    assert tokens.texts.tolist() == [60, 60]
+    assert results.senses.groupby("sense").occurrences.first().sum() == tokens.occurrences[0]
+    assert results.left_out.empty
+
+
+def test_the_null_holds_although_occurrences_of_a_text_go_together() -> None:
+    generator = np.random.default_rng(2)
+    draws = 120
+    p_values = []
+    for _ in range(draws):
+        frame, counts = planted(generator, effect=0.0, texts=20)
+        results = sense_routing(frame, counts, LAYERS, 59, generator)
+        p_values += results.tokens.p_value.tolist()
+    rejected = np.mean(np.array(p_values) <= 0.05)
+    assert rejected < 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p_values))
+    assert 0.4 < np.mean(p_values) < 0.6, "uniform, not merely small"
+
+
+def test_distances_equal_scipys() -> None:
+    from scipy.spatial.distance import jensenshannon
+
+    sums = np.random.default_rng(3).integers(0, 9, (3, 2, 5)).astype(float)
+    shares = sums / sums.sum(-1, keepdims=True)
+    expected = [
+        [jensenshannon(shares[s, layer], shares[:, layer].mean(0), base=2) for layer in range(2)]
+        for s in range(3)
+    ]
+    assert sense_distances(sums) == pytest.approx(np.array(expected))
+    disjoint = np.eye(2)[:, None, :]
+    assert sense_distances(np.concatenate([disjoint, disjoint])).max() < 1
+    assert (sense_distances(np.ones((4, 2, 3))) == 0).all()
+
+
+def test_rare_senses_and_other_spellings_are_left_out() -> None:
+    frame, counts = planted(np.random.default_rng(4), effect=1.0)
+    rare = frame.iloc[:5].assign(text=[90, 91, 92, 93, 94], sense="rare")
+    capital = frame.iloc[:9].assign(text=range(100, 109), spelling=" Mean", sense="sense 0")
+    lone, lone_counts = planted(np.random.default_rng(5), effect=1.0, token="order")
+    lone = lone[lone.sense == "sense 1"]
+    everything = pd.concat([frame, rare, capital, lone], ignore_index=True)
+    together = np.concatenate([counts, counts[:14], lone_counts[: len(lone)]])
+    results = analyse(everything, together)
+    assert results.tokens.token.unique().tolist() == ["mean"]
+    assert results.tokens.occurrences.iloc[0] == len(frame)
+    assert results.left_out[["token", "sense", "occurrences"]].values.tolist() == [
+        ["mean", "rare", 5],
+        ["order", "sense 1", len(lone)],
+    ]
+    alone = analyse(frame, counts)
+    pd.testing.assert_frame_equal(results.tokens, alone.tokens)
+
+
+def test_nothing_to_test_gives_empty_frames() -> None:
+    frame, counts = planted(np.random.default_rng(6), effect=1.0, texts=4)
+    results = analyse(frame, counts)
+    assert results.tokens.empty
+    assert results.senses.empty
+    assert len(results.left_out) == 2
+
+
+def test_renumbered_experts_and_reordered_rows_change_nothing() -> None:
+    frame, counts = planted(np.random.default_rng(7), effect=1.0)
+    before = analyse(frame, counts).tokens
+    pd.testing.assert_frame_equal(analyse(frame, counts[..., ::-1]).tokens, before)
+    order = np.random.default_rng(8).permutation(len(frame))
+    shuffled = analyse(frame.iloc[order].reset_index(drop=True), counts[order]).tokens
+    pd.testing.assert_frame_equal(shuffled, before)
