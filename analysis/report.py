@@ -179,6 +179,7 @@ STAGE = Stage(
     side_sections=("tracking",),
     run=write_report,
     optional_inputs=("train",),
+    needs_experts=True,
 )
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Stage:
         side_sections: config sections that it reads but that cannot change its result.
         external: hashes of inputs outside the run (files, package versions).
         next_stage: what to type next.
+        needs_experts: a pipeline leaves it out for a dense model.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     side_sections: tuple[str, ...] = ()
     external: Callable[[Config], Mapping[str, str]] = field(default=lambda config: {})
     next_stage: str | None = None
+    needs_experts: bool = False
 
 
 def execute(stage: Stage, config: Config, command: str) -> Manifest:

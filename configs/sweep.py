@@ -3,15 +3,17 @@
 import logging
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from rich.table import Table
 
 from .errors import UserError
 from .load import load_config
-from .manifest import digest
+from .manifest import digest, read_manifest
 from .progress import console
 from .schema import Config
 
@@ -26,10 +28,12 @@ class Sweep:
     Attributes:
         names: base name of each run → the runs named after it.
         failed: names of the runs that ended with an error.
+        models: name of each run → what its train stage counted.
     """
 
     names: dict[str, list[str]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    models: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def run(
         self,
@@ -54,7 +58,10 @@ class Sweep:
         self.names.setdefault(base, []).append(tree.name)
         console.rule(f"run {HydraConfig.get().job.num + 1}: {tree.name}")
         try:
-            work(load_config(tree))
+            config = load_config(tree)
+            work(config)
+            if manifest := read_manifest(config.paths.model):
+                self.models[config.name] = manifest.counts
         except Exception as error:
             self.failed.append(tree.name)
             line = f"{tree.name} failed: {explain(error)}"
@@ -62,6 +69,23 @@ class Sweep:
             logger.debug("%s failed", tree.name, exc_info=True)
             if HydraConfig.get().runtime.choices["hydra/launcher"] != "basic":
                 raise
+
+    def table(self) -> Table:
+        """Validation losses of the runs' models, side by side."""
+        table = Table("run", title="validation split", title_justify="left")
+        for heading in ("nats per token", "perplexity", "nats per byte", "parameters", "active"):
+            table.add_column(heading, justify="right")
+        for name, counts in self.models.items():
+            per_byte = counts.get("validation_loss_per_byte")
+            table.add_row(
+                name,
+                f"{counts['validation_loss']:.3f}",
+                f"{counts['validation_perplexity']:,.1f}",
+                "" if per_byte is None else f"{per_byte:.3f}",
+                f"{counts['parameters']:,}",
+                f"{counts['active_parameters']:,}",
+            )
+        return table
 
     def failure(self) -> UserError:
         """Says which runs failed."""

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from configs.manifest import Manifest
 from configs.progress import progress_bar
 from configs.schema import Config
+from data_processors.conditions import tell_conditions
 
 from .capture import RoutingCapture
 from .checkpoint import check_fits, load_model
@@ -94,6 +95,7 @@ def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
             network.config.get_text_config().vocab_size,
             is_causal=predicts_next(network),
         )
+        tell_conditions(split.examples, network.config)
         observer = Observer(network, capture, network.device)
         sizes = _table_sizes(config, split, capture, _experts_per_token(observer, split))
         check_memory(config.route, sizes, split.sampled_tokens)

@@ -243,6 +243,7 @@ STAGE = Stage(
     run=record_split,
     external=_outside,
     next_stage="report",
+    needs_experts=True,
 )
 
 
