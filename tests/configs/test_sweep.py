@@ -30,6 +30,8 @@ def test_a_failed_run_is_named_and_the_others_go_on(command: Command, tmp_path: 
 def test_runs_are_named_by_what_differs() -> None:
     shared = ["train.epochs=2", "experiment=demo", "paths.runs=there"]
     assert swept([*shared, "seed=1", "router=switch"], shared) == "router=switch,seed=1"
+    one = ["experiment=source_sweep", "setting=length64_mask30"]
+    assert swept(one, one, {"setting"}) == "setting=length64_mask30"
     assert run_name("demo", "source.path=/a b/c") == "demo,source.path=_a_b_c"
     names = {run_name("demo", f"key={'x' * 200}{number}") for number in range(9)}
     assert len(names) == 9
