@@ -3,7 +3,7 @@
 import logging
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,9 +54,11 @@ class Sweep:
             Exception: whatever the work raised, where another process than this one sums up.
         """
         base = tree.name
-        tree.name = run_name(base, swept(HydraConfig.get().overrides.task, arguments))
+        hydra = HydraConfig.get()
+        keys = hydra.sweeper.get("params") or {}
+        tree.name = run_name(base, swept(hydra.overrides.task, arguments, keys))
         self.names.setdefault(base, []).append(tree.name)
-        console.rule(f"run {HydraConfig.get().job.num + 1}: {tree.name}")
+        console.rule(f"run {hydra.job.num + 1}: {tree.name}")
         try:
             config = load_config(tree)
             work(config)
@@ -67,7 +69,7 @@ class Sweep:
             line = f"{tree.name} failed: {explain(error)}"
             console.print(line, markup=False, style="red", soft_wrap=True)
             logger.debug("%s failed", tree.name, exc_info=True)
-            if HydraConfig.get().runtime.choices["hydra/launcher"] != "basic":
+            if hydra.runtime.choices["hydra/launcher"] != "basic":
                 raise
 
     def table(self) -> Table:
@@ -102,9 +104,15 @@ class Sweep:
         return shlex.join(["moescope", "compare", f"compare.runs=[{','.join(patterns)}]", *place])
 
 
-def swept(overrides: Sequence[str], arguments: Sequence[str]) -> str:
-    """Returns the overrides that tell a sweep's runs apart: not those typed for all of them."""
-    fixed = {*arguments}
+def swept(overrides: Sequence[str], arguments: Sequence[str], keys: Collection[str] = ()) -> str:
+    """Returns the overrides that tell a sweep's runs apart.
+
+    Args:
+        overrides: of one run.
+        arguments: what was typed for all of them, which tells none apart,
+        keys: except for the keys that the experiment itself sweeps.
+    """
+    fixed = {argument for argument in arguments if argument.partition("=")[0] not in keys}
     own = (o for o in overrides if o not in fixed and o.partition("=")[0] not in SAME_RUN)
     return ",".join(sorted(own))
 
