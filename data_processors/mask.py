@@ -110,7 +110,8 @@ def _batches(shards: list[Path], columns: list[str] | None = None) -> Iterator[p
 def _make_tokenizer(config: Config, shards: list[Path]) -> PreTrainedTokenizerFast:
     sequence_length = config.dataset.sequence_length
     if isinstance(config.tokenizer, PretrainedTokenizer):
-        return load_pretrained(config.tokenizer, sequence_length)
+        masked = config.masking.name != "none"
+        return load_pretrained(config.tokenizer, sequence_length, masked=masked)
 
     def texts() -> Iterator[list[str]]:
         with progress_bar("read for the tokenizer", _num_rows(shards), "documents") as advance:

@@ -39,7 +39,9 @@ class TokenizerFacts:
     """What masking needs to know of a tokenizer; small and picklable.
 
     Attributes:
-        cls_sep: ids that open and close a segment.
+        mask_token_id: −1 for a tokenizer without a mask.
+        cls_sep: ids that open and close a segment: the tokenizer's own marks, or what it begins
+            and ends texts with.
         replacement_ids: (V,) every token id that is not special, ascending.
     """
 
@@ -53,12 +55,18 @@ def tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> TokenizerFacts:
     """Collects the ids that masking writes and those that it may draw."""
     special = set(tokenizer.all_special_ids)
     ordinary = sorted(set(tokenizer.get_vocab().values()) - special)
+    end = _first_id(tokenizer.sep_token_id, tokenizer.eos_token_id)
+    begin = _first_id(tokenizer.cls_token_id, tokenizer.bos_token_id, end)
     return TokenizerFacts(
-        mask_token_id=tokenizer.mask_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        cls_sep=(tokenizer.cls_token_id, tokenizer.sep_token_id),
+        mask_token_id=_first_id(tokenizer.mask_token_id, -1),
+        pad_token_id=_first_id(tokenizer.pad_token_id, end),
+        cls_sep=(begin, end),
         replacement_ids=np.array(ordinary, np.int32),
     )
+
+
+def _first_id(*ids: int | None) -> int:
+    return next(i for i in ids if i is not None)
 
 
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -175,8 +183,10 @@ def _train_char(config: CharTokenizer, texts: Texts) -> Tokenizer:
     return tokenizer
 
 
-def load_pretrained(config: PretrainedTokenizer, sequence_length: int) -> PreTrainedTokenizerFast:
-    """Loads a tokenizer and checks that it serves masked language modelling.
+def load_pretrained(
+    config: PretrainedTokenizer, sequence_length: int, *, masked: bool = True
+) -> PreTrainedTokenizerFast:
+    """Loads a tokenizer and checks that it serves masked (or causal) language modelling.
 
     Raises:
         UserError: nothing to load, no fast tokenizer, a special token is missing, or
@@ -192,11 +202,14 @@ def load_pretrained(config: PretrainedTokenizer, sequence_length: int) -> PreTra
         raise UserError(f"{place}: no tokenizer can be loaded from there ({reason})") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"{place}: has no fast tokenizer (tokenizer.json)")
-    for role in ("mask_token", "pad_token", "cls_token", "sep_token"):
+    if not masked and tokenizer.sep_token is None and tokenizer.eos_token is None:
+        raise UserError(f"{place}: has no token that ends a text (eos_token)")
+    for role in ("mask_token", "pad_token", "cls_token", "sep_token") if masked else ():
         if getattr(tokenizer, role) is None:
             raise UserError(
                 f"{place}: has no {role}, which masked language modelling needs; choose an "
-                "encoder's tokenizer (BERT, RoBERTa, ModernBERT, ...) or train one"
+                "encoder's tokenizer (BERT, RoBERTa, ModernBERT, ...), train one, or set "
+                "masking=none for a decoder"
             )
     if sequence_length > tokenizer.model_max_length:
         raise UserError(

@@ -102,7 +102,10 @@ def write_senses(
             spans = [(places[found[n].text], found[n].first, found[n].last) for n in own]
             counts |= zip(own, _count(observer, batch, spans, split.opens), strict=True)
             advance(len(chosen))
-    _write(folder, texts, found, np.stack([counts[n] for n in range(len(found))]))
+    table = np.zeros((len(found), len(observer.layers), observer.num_experts), dtype=np.int32)
+    for number, choices in counts.items():
+        table[number] = choices
+    _write(folder, texts, found, table)
 
 
 def _standing(labelled: LabelledText) -> list[tuple[int, int]]:
@@ -189,7 +192,7 @@ def _write(
         "num_tokens": [o.last - o.first + 1 for o in found],
     }
     flat = pa.array(counts.reshape(-1), type=pa.int32())
-    lists = pa.FixedSizeListArray.from_arrays(flat, counts[0].size)
+    lists = pa.FixedSizeListArray.from_arrays(flat, int(np.prod(counts.shape[1:])))
     arrays = [pa.array(columns[field.name], type=field.type) for field in SENSE_FIELDS]
     fields = [*SENSE_FIELDS, pa.field("expert_counts", lists.type)]
     table = pa.Table.from_arrays([*arrays, lists], schema=pa.schema(fields))
