@@ -14,6 +14,13 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def first_cause(error: BaseException) -> str:
+    """Returns the last line of the check that failed first, without its wrappers' words."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[-1].strip()
+
+
 def unknown_choice(field: str, value: str, choices: Iterable[str]) -> UserError:
     """Builds the error for a value that is not among `choices`: names field, value, all choices."""
     names = sorted(choices)

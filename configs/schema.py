@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from .schema_checkpoint import Checkpoint, Export
 from .schema_compare import Compare
 from .schema_corpus import Corpus, Source
 from .schema_dataset import DatasetConfig, Masking, Tokenizer
@@ -24,6 +25,8 @@ class Paths(Section):
     model: Path = Field(description="the trained model")
     checkpoints: Path = Field(description="checkpoints to resume from")
     metrics: Path = Field(description="metrics.jsonl")
+    imported: Path = Field(description="what the import stage writes")
+    exported: Path = Field(description="what the export stage writes")
     routing: Path = Field(description="the routing store")
     report: Path = Field(description="the report")
     comparison: Path = Field(description="what the compare stage writes")
@@ -52,6 +55,8 @@ class Config(Section):
     report: Report
     compare: Compare
     generate: Generate
+    checkpoint: Checkpoint
+    export: Export
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
