@@ -25,7 +25,7 @@ def causes_section(results: RoutingResults) -> Section:
                 "A point to the right of the grey bar is an expert whose topic loses more than by "
                 "any expert of that load; a diamond as far right means that all topics lose.",
                 f"{size} Unit: change of loss, nats per masked token, mean over documents. "
-                "Baseline: 0, the controls, and the other topics; p one-sided by sign flips of "
+                "Baseline: 0, the controls, and the other topics; p one-sided by bootstrap-t over "
                 "documents, family-wise.",
                 {ALL_LAYERS: knockout_figure(frame, results.permutations)},
                 frame,

@@ -5,9 +5,10 @@
 Corpora are drawn token by token with document effects (tests/analysis/samples.py): without a topic
 effect, with topics that differ in their words alone, with a contextual effect. Last line: JSON with
 `false_positive_rate` and `power` by quantity at the 5% level (E3 topic information, E4 beyond
-vocabulary, E6 signature probe, E13 knock-out and its specificity), `words_only` (rejections where
-topics differ in words alone: E3 must, E4 must not), `coverage` of the 95% bootstrap intervals,
-`corpora` and `limits` (central 99.8% of the binomial at 5%).
+vocabulary, E6 signature probe, E13 knock-out, with losses skewed to the right and to the left, and
+its specificity), `words_only` (rejections where topics differ in words alone: E3 must, E4 must
+not), `coverage` of the 95% bootstrap intervals, `corpora` and `limits` (central 99.8% of the
+binomial at 5%).
 """
 
 import argparse
@@ -87,11 +88,13 @@ def probe_p(plan: PlantedTokens, generator: np.random.Generator) -> float:
     return probe_p_value(probe, permuted_topics(orders, sample.topic_ids))[0]
 
 
-def knockout_p(column: str, effect: float, generator: np.random.Generator) -> float:
+def knockout_p(
+    column: str, effect: float, generator: np.random.Generator, skew: float = 1.0
+) -> float:
     """E13: smallest family-wise p of nine pairs; losses are skewed, as losses are."""
     topic_ids = np.repeat(np.arange(9), 20)
     scale = generator.uniform(0.5, 2.0, 9)[topic_ids]  # topics differ in how much losses vary
-    changes = scale * (generator.gamma(4.0, 0.05, (29, 180)) - 0.2)
+    changes = skew * scale * (generator.gamma(4.0, 0.05, (29, 180)) - 0.2)
     changes[0, topic_ids == 0] += effect
     experts = [(0, expert) for expert in range(29)]
     losses = KnockoutLosses(experts, changes, topic_ids, tuple(map(str, range(9))))
@@ -171,6 +174,9 @@ def measure(corpora: int) -> dict[str, object]:
         name: rejections(lambda g, column=column: knockout_p(column, 0.0, g), corpora)
         for name, column in columns.items()
     }
+    false_positive["E13_left_skewed"] = rejections(
+        lambda g: knockout_p("p_value", 0.0, g, skew=-1.0), corpora
+    )
     power = {
         name: rejections(lambda g, test=test: test(CONTEXT, g), fewer)
         for name, test in tests.items()

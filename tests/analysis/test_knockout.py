@@ -9,7 +9,7 @@ from analysis.bootstrap import poisson_weights
 from analysis.knockout import (
     KnockoutLosses,
     knockout_effects,
-    sign_flip_statistics,
+    resampled_t,
     specificity_statistics,
 )
 
@@ -54,11 +54,38 @@ def test_null_is_rejected_as_often_as_announced() -> None:
         assert (smallest <= 0.05).sum() <= stats.binom.ppf(0.9999, 60, 0.05)
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_skewed_losses_are_not_rejected_too_often(side: int) -> None:
+    smallest = []
+    for corpus in range(100):
+        generator = np.random.default_rng([5, corpus])
+        changes = side * (generator.gamma(1.0, 0.1, (4, 60)) - 0.1)
+        losses = KnockoutLosses([(0, e) for e in range(4)], changes, np.arange(60) % 3, TOPICS)
+        chosen = pd.DataFrame({"layer": 0, "expert": [0, 1, 2], "topic_id": [0, 1, 2]})
+        weights = np.zeros((0, 60), np.float32)
+        frame = knockout_effects(losses, chosen, [(0, 3)], weights, 39, generator)
+        smallest.append(frame.p_value.min())
+    assert np.sum(np.array(smallest) <= 0.05) <= stats.binom.ppf(0.9999, 100, 0.05)
+
+
+def test_an_expert_without_effect_anywhere_is_no_finding() -> None:
+    losses = KnockoutLosses([(0, 0), (0, 1)], np.zeros((2, 60)), np.arange(60) % 3, TOPICS)
+    chosen = pd.DataFrame({"layer": 0, "expert": [0], "topic_id": [0]})
+    weights = np.zeros((0, 60), np.float32)
+    frame = knockout_effects(losses, chosen, [(0, 1)], weights, 39, np.random.default_rng(0))
+    assert frame.p_value[0] == frame.specificity_p_value[0] == 1
+
+
 def test_statistics_equal_scipy() -> None:
     generator = np.random.default_rng(0)
     changes = generator.normal(0.1, 1, (2, 12))
-    found = sign_flip_statistics(changes, np.ones((1, 12)))[0]
+    rows = generator.integers(0, 12, (3, 12))
+    draws = np.stack([np.bincount(row, minlength=12) for row in rows])
+    found, null = resampled_t(changes, draws)
     assert found == pytest.approx(stats.ttest_1samp(changes, 0, axis=1).statistic)
+    for row, statistics in zip(rows, null, strict=True):
+        again = stats.ttest_1samp(changes[:, row], changes.mean(axis=1)[:, None], axis=1)
+        assert statistics == pytest.approx(again.statistic.ravel())
     topic_ids = np.repeat([0, 1], [5, 7])
     losses = KnockoutLosses([(0, 0), (0, 1)], changes, topic_ids, ("a", "b"))
     welch = stats.ttest_ind(changes[:, :5], changes[:, 5:], axis=1, equal_var=False).statistic
