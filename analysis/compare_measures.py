@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from configs.progress import progress_bar
 from inference.store import RoutingStore
 
 from .compare_runs import ComparedRun
@@ -180,10 +181,13 @@ def similarities(
     `matching.run_similarity`, a row per pair and common layer; `same_tokenizer`."""
     hashes = tokenizers(runs)
     frames = []
-    for (first, store), (second, other) in combinations(_stores(runs), 2):
-        frame = run_similarity(store, other, generator, permutations)
-        same = hashes[first] == hashes[second] != "None"
-        frames.append(frame.assign(first=first, second=second, same_tokenizer=same))
+    pairs = list(combinations(_stores(runs), 2))
+    with progress_bar("compare routing", len(pairs), "pairs") as advance:
+        for (first, store), (second, other) in pairs:
+            frame = run_similarity(store, other, generator, permutations)
+            same = hashes[first] == hashes[second] != "None"
+            frames.append(frame.assign(first=first, second=second, same_tokenizer=same))
+            advance()
     return _stacked(frames)
 
 
