@@ -3,7 +3,7 @@
 Whatever goes wrong in Aim costs one warning; training goes on and metrics.jsonl has it all.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,61 @@ def open_run(config: Config, run_hash: str | None) -> AimCallback | None:
     return AimCallback(run)
 
 
+@contextmanager
+def reopened_run(config: Config, run_hash: str) -> Iterator[Any | None]:
+    """Opens an existing Aim run to add to it, its parameters as they are; None if Aim fails."""
+    try:
+        from aim import Run
+
+        run = Run(
+            run_hash,
+            repo=str(config.paths.runs),
+            log_system_params=False,
+            capture_terminal_logs=False,
+            system_tracking_interval=None,
+        )
+    except Exception as error:
+        warn(error, "report: nothing is sent to Aim ({error!r})")
+        yield None
+        return
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def send_report(
+    config: Config,
+    run_hash: str,
+    *,
+    figures: Iterable[tuple[str, Mapping[str, Any], go.Figure]],
+    numbers: Iterable[tuple[str, Mapping[str, Any], float]],
+    summary: Mapping[str, Any],
+) -> None:
+    """Puts a report's figures and numbers into the Aim run of its training; replaces earlier ones.
+
+    Args:
+        config: of the run.
+        run_hash: of the Aim run.
+        figures: (name, context, figure), data as plain lists: Aim's page reads no packed arrays.
+        numbers: (name, context, value).
+        summary: becomes the run's parameter `report`.
+    """
+    with reopened_run(config, run_hash) as run:
+        if run is None:
+            return
+        try:
+            from aim import Figure
+
+            run.set("report", dict(summary), strict=False)
+            for name, context, value in numbers:
+                run.track(value, name=name, step=0, context=dict(context))
+            for name, context, figure in figures:
+                run.track(Figure(figure), name=name, step=0, context=dict(context))
+        except Exception as error:
+            warn(error, "report: Aim has part of the report only ({error!r})")
+
+
 def create_repository(repo: Any, folder: Path) -> None:
     """Makes the repository before any run opens it: several at once fail to create it."""
     if not repo.exists(str(folder)):
@@ -99,13 +154,12 @@ def create_repository(repo: Any, folder: Path) -> None:
         repo.from_path(str(folder), init=True)
 
 
-def warn(error: Exception) -> None:
-    """Says once that Aim is off."""
-    console.print(
-        f"train: Aim is off for this run ({error!r}); metrics go to metrics.jsonl",
-        markup=False,
-        style="yellow",
-    )
+def warn(
+    error: Exception,
+    text: str = "train: Aim is off for this run ({error!r}); metrics go to metrics.jsonl",
+) -> None:
+    """Says that Aim failed, and what that costs."""
+    console.print(text.format(error=error), markup=False, style="yellow", soft_wrap=True)
 
 
 def track_record(run: Any, record: Mapping[str, Any]) -> None:
