@@ -19,6 +19,7 @@ from .results_structure import Resampling, StructureResults, analyse_structure
 from .sample import token_sample
 from .senses import SenseResults, sense_routing
 from .strata import masked_experts, router_entropy
+from .substrata import substratum_routing
 from .topics import topic_expert_cells
 from .vocabulary import TypeCounts, top_tokens, vocabulary_specialisation
 
@@ -46,6 +47,7 @@ class RoutingResults:
         vocabulary: `vocabulary.vocabulary_specialisation`.
         structure: what experts, topics and forms have to do with each other.
         senses: `senses.sense_routing`; empty where none were recorded.
+        substrata: `substrata.substratum_routing`; empty where it was not recorded.
     """
 
     topics: tuple[str, ...]
@@ -66,6 +68,7 @@ class RoutingResults:
     vocabulary: pd.DataFrame
     structure: StructureResults
     senses: SenseResults
+    substrata: pd.DataFrame
 
 
 def analyse_routing(
@@ -131,6 +134,13 @@ def analyse_routing(
             data.layers,
             settings.permutations,
             np.random.default_rng([seed, len(store.senses)]),  # the other draws stay as they are
+        ),
+        substrata=substratum_routing(
+            tables["substratum_expert"],
+            tables["substratum_tokens"],
+            tables["substratum_entropy"],
+            store.facts.substrata,
+            data.layers,
         ),
     )
 

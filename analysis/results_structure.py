@@ -9,6 +9,7 @@ import pandas as pd
 from inference.store import RoutingStore
 
 from .coactivation import coactivation_pairs, layer_flow
+from .conditions import condition_losses
 from .documents import DocumentCounts, topic_sums
 from .forms import Form, class_cells, form_information
 from .knockout import CHOSEN, CONTROL, knockout_effects, knockout_losses
@@ -42,6 +43,7 @@ class StructureResults:
         knockout: `knockout.knockout_effects`; empty where none were recorded.
         saturation: `saturation.routing_saturation`; empty without snapshots.
         time: `time.analyse_time`; None without dates.
+        conditions: `conditions.condition_losses`; empty unless a masked router was told others.
     """
 
     topic_map: pd.DataFrame
@@ -57,6 +59,7 @@ class StructureResults:
     knockout: pd.DataFrame
     saturation: pd.DataFrame
     time: TimeResults | None
+    conditions: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,24 @@ def analyse_structure(
         knockout=_knockout(store, data, resampling),
         saturation=routing_saturation(store.saturation, store.documents, data, resampling.weights),
         time=analyse_time(data, store.documents, origins, resampling.orders, resampling.weights),
+        conditions=condition_losses(
+            store.conditions,
+            store.facts.conditions,
+            store.documents,
+            data,
+            resampling.weights,
+            origins,
+        ),
     )
 
 
 def token_forms(store: RoutingStore) -> dict[str, Form]:
-    """Token identity: of untouched tokens, and of the true tokens under [MASK]."""
+    """Token identity: of untouched tokens, and of the tokens that the model is asked for."""
     names, tables = store.facts.type_strings[:-1], store.tables
+    target = "next token" if store.facts.target == "next" else "masked target"
     return {
         "token": Form(names, tables["type_tokens"][:-1], tables["type_expert"][:-1]),
-        "masked target": Form(names, tables["target_tokens"][:-1], tables["target_expert"][:-1]),
+        target: Form(names, tables["target_tokens"][:-1], tables["target_expert"][:-1]),
     }
 
 

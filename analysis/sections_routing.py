@@ -16,6 +16,7 @@ from .sections_context import context_panels
 from .sections_forms import class_panels, forms_panel
 from .sections_map import map_panels
 from .sections_profiles import expert_profiles
+from .sections_substrata import substrata_panels
 from .text import expert_name, interval_text, number, percent
 
 SHARE_COLUMNS = ["share", "share_low", "share_high", "chance", "documents", "tokens"]
@@ -186,6 +187,7 @@ def strata_section(results: RoutingResults) -> Section:
                 results.entropy,
             )
         )
+    panels += substrata_panels(results)
     return Section(
         "masks",
         "Masked and special positions",
