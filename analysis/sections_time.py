@@ -1,32 +1,55 @@
-"""The chapter on time: experts through the years, where documents carry dates."""
+"""The chapter on time: experts through the years, and routers that are told the year."""
 
-from .figures.time import period_figure
-from .page import Panel, Section
+import pandas as pd
+
+from .figures.time import condition_figure, period_figure
+from .page import ALL_LAYERS, Panel, Section
 from .records import rows
 from .results import RoutingResults
 from .text import p_text, percent
+from .time import TimeResults
 
 
 def time_sections(results: RoutingResults) -> list[Section]:
-    """E15: none where documents carry no dates."""
-    time = results.structure.time
+    """E15: experts by period where documents carry dates, losses by what a masked router is told.
+
+    No section where there is neither.
+    """
+    time, told = results.structure.time, results.structure.conditions
+    panels = [] if time is None else [_share_panel(results, time)]
+    if not told.empty:
+        panels.append(_condition_panel(told))
     if time is None:
-        return []
-    return [
-        Section(
-            "time",
-            "Time",
-            f"Documents from {time.periods[0]} to {time.periods[-1]}: do experts come and go with "
-            "the years? Topics may come and go with them; this chapter does not tell the two "
-            "apart.",
-            [_share_panel(results)],
+        title, lead = (
+            "Told another value",
+            "Each text was run once per value that the router knows.",
         )
-    ]
+    else:
+        title = "Time"
+        lead = (
+            f"Documents from {time.periods[0]} to {time.periods[-1]}: do experts come and go with "
+            "the years? Topics may come and go with them; this chapter does not tell the two apart."
+        )
+    return [Section("time", title, lead, panels)] if panels else []
 
 
-def _share_panel(results: RoutingResults) -> Panel:
-    time = results.structure.time
-    assert time is not None
+def _condition_panel(told: pd.DataFrame) -> Panel:
+    once = told.drop_duplicates("own")
+    return Panel(
+        "time-perplexity",
+        "Perplexity by what the router is told",
+        "A column that reddens away from its own row is a period (or other value) whose texts need "
+        "its experts; a column of one colour does without them.",
+        f"n = {int(once.documents.sum()):,} documents of {int(once.origins.sum()):,} origins, "
+        f"{int(once.labels.sum()):,} predicted tokens, all MoE layers together. Unit: perplexity "
+        "(number), change of the mean loss in nats per token (colour), 95% bootstrap interval over "
+        "origins on hover. Baseline: the same texts under their own value, paired.",
+        {ALL_LAYERS: condition_figure(told)},
+        told,
+    )
+
+
+def _share_panel(results: RoutingResults, time: TimeResults) -> Panel:
     information, trends = time.information, time.trends
     told = "; ".join(
         f"layer {row.layer} {percent(row.share)} of log2 of the number of periods, "

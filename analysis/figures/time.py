@@ -1,11 +1,11 @@
-"""Time: shares of experts by period."""
+"""Time: shares of experts by period, and perplexity by chosen and own value."""
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from ..records import rows
-from ..text import expert_name, interval_text, p_text, percent
-from .theme import PALETTE, baseline, figure, percent_axis, values, whiskers
+from ..text import expert_name, interval_text, number, p_text, percent, plot_label
+from .theme import DIVERGING, PALETTE, baseline, figure, percent_axis, values, whiskers
 
 MOST_LINES = len(PALETTE)
 
@@ -51,4 +51,51 @@ def period_figure(shares: pd.DataFrame, trends: pd.DataFrame, alpha: float) -> g
     result.update_yaxes(**percent_axis("share of tokens"))
     chance = float(shares.chance.iloc[0])
     baseline(result, chance, f"chance k/E: {percent(chance)}")
+    return result
+
+
+def condition_figure(losses: pd.DataFrame) -> go.Figure:
+    """Perplexity by chosen value (rows) and texts' own value, coloured by the change of loss.
+
+    Args:
+        losses: `conditions.condition_losses`.
+    """
+    own, chosen = list(dict.fromkeys(losses.own)), list(dict.fromkeys(losses.chosen))
+    cells = losses.set_index(["chosen", "own"])
+    by_row = [[cells.loc[(row, column)] for column in own] for row in chosen]
+    limit = max(0.05, float(losses.change.abs().max()))
+    heatmap = go.Heatmap(
+        x=[plot_label(name) for name in own],
+        y=[plot_label(name) for name in chosen],
+        z=[values([cell.change for cell in row]) for row in by_row],
+        text=[[number(cell.perplexity) for cell in row] for row in by_row],
+        texttemplate="%{text}",
+        hovertext=[
+            [
+                f"perplexity {number(cell.perplexity, 4)}, {interval_text(cell.low, cell.high, 4)}"
+                f"<br>loss {cell.change:+.3f} nats against the own value, "
+                f"{interval_text(cell.change_low, cell.change_high)}<br>n = {cell.origins:,} "
+                f"origins, {cell.documents:,} documents, {cell.labels:,} tokens"
+                for cell in row
+            ]
+            for row in by_row
+        ],
+        hovertemplate="told <b>%{y}</b>, texts of <b>%{x}</b><br>%{hovertext}<extra></extra>",
+        coloraxis="coloraxis",
+        xgap=2,
+        ygap=2,
+    )
+    height = 170 + 34 * len(chosen)
+    result = figure([heatmap], x_title="texts of", y_title="router told", height=height)
+    result.update_layout(
+        coloraxis={
+            "cmin": -limit,
+            "cmax": limit,
+            "colorscale": DIVERGING,
+            "colorbar": {"title": {"text": "nats"}, "thickness": 12, "outlinewidth": 0},
+        },
+        meta={"diverging": True},
+    )
+    result.update_xaxes(type="category", showgrid=False)
+    result.update_yaxes(type="category", autorange="reversed", showgrid=False)
     return result
