@@ -98,11 +98,20 @@ def test_parts_of_the_store_agree(dataset: Config, tmp_path: Path) -> None:
     assert np.array_equal(tables["target_expert"].sum(0), masked)
     special = tables["topic_stratum"][:, 4].sum(0)
     assert np.array_equal(tables["class_expert"].sum(0), untouched + masked + special)
+    strata = np.array([stratum for stratum, _ in store.facts.substrata])
+    for name, total in {"untouched": untouched, "masked": masked, "special": special}.items():
+        assert np.array_equal(tables["substratum_expert"][strata == name].sum(0), total), name
+    assert [place for _, place in store.facts.substrata][:4] == ["0–4", "5–9", "10–14", "15–19"]
+    opened = tables["substratum_tokens"][store.facts.substrata.index(("special", "[CLS]"))]
+    assert opened == tables["substratum_tokens"][store.facts.substrata.index(("special", "[SEP]"))]
+    assert opened > 0
     mask_class = store.facts.token_classes.index("mask")
     assert np.array_equal(tables["class_expert"][mask_class], masked)
     tokens = tables["topic_stratum_tokens"].sum(0)
     assert tables["transition"].sum() == tokens[0] * (len(store.layers) - 1)
     assert np.array_equal(tables["topic_stratum"].sum((0, 2, 3)), tokens * 2 * TOP_K)
+    natural = tables["substratum_entropy"].sum(0)
+    assert np.allclose(natural, tables["stratum_entropy"][[0, 1, 4]].sum(0))
     mean_entropy = tables["stratum_entropy"] / tokens[:, None]
     assert (mean_entropy > 0).all()
     assert (mean_entropy <= np.log(EXPERTS)).all()
@@ -213,6 +222,12 @@ def test_a_foreign_causal_model_sees_the_text_without_masks(
             logits = network(tokens).logits
         # every content token after the window's first has a loss; the closing [SEP] has none
         losses.append(F.cross_entropy(logits[0, :-2], tokens[0, 1:-1], reduction="none"))
+    asked: Counter = Counter()
+    for example in load_from_disk(str(dataset.paths.dataset / "probe")):
+        asked.update(example["input_ids"][2:-1])  # the first content token follows [CLS]
+    assert store.facts.target == "next"
+    types = [asked[token_id] for token_id in store.facts.types]
+    assert store.tables["target_tokens"][:-1].tolist() == types
     document = store.documents.iloc[0]
     assert document["loss"] == pytest.approx(torch.cat(losses).mean().item(), rel=1e-4)
 
