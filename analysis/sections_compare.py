@@ -178,6 +178,7 @@ def _similarity_section(comparison: Comparison) -> Section:
                 "Routing similarity",
                 "1: the experts of two runs divide the token types alike, whatever their numbers; "
                 "in brackets what matching gives when types are shuffled.",
+                f"{', '.join(f'Run {i}: {visible(name)}' for i, name in enumerate(names, 1))}. "
                 f"n = {frame.types.min():,} to {frame.types.max():,} token types that two runs "
                 "share. Unit: correlation of matched experts' shares of each type, weighted by "
                 f"frequency, mean over experts. Baseline: {frame.permutations.iloc[0]} shuffles "

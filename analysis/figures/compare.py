@@ -12,7 +12,7 @@ from ..text import number, plot_label
 from .theme import baseline, figure, topic_style, values, whiskers
 
 MULTIPLE_HEIGHT, MULTIPLES_PER_ROW = 270, 3
-CELL_HEIGHT, MARGINS = 46, 190
+CELL_HEIGHT, MARGINS = 56, 90
 
 
 def curves_figure(curves: pd.DataFrame, runs: Sequence[str], y_title: str) -> go.Figure:
@@ -117,7 +117,7 @@ def similarity_figure(pairs: pd.DataFrame, runs: Sequence[str]) -> go.Figure:
 
     Args:
         pairs: rows of `compare_measures.similarities` of one layer.
-        runs: names in the order of both axes.
+        runs: names in the order of both axes, which number them from 1.
     """
     place = {run: position for position, run in enumerate(runs)}
     shape = len(runs), len(runs)
@@ -135,11 +135,10 @@ def similarity_figure(pairs: pd.DataFrame, runs: Sequence[str]) -> go.Figure:
                 f"similarity {number(pair.similarity)}, shuffled {number(pair.null_mean)} "
                 f"({number(pair.null_low, 2)} to {number(pair.null_high, 2)})"
             )
-    numbers = [str(position) for position in range(1, len(runs) + 1)]
-    labels = [f"{plot_label(run, 40)} · {n}" for n, run in zip(numbers, runs, strict=True)]
+    numbers = [f"run {position}" for position in range(1, len(runs) + 1)]
     trace = go.Heatmap(
         x=numbers,
-        y=labels,
+        y=numbers,
         z=values(cells),
         text=text.tolist(),
         texttemplate="%{text}",
@@ -149,7 +148,7 @@ def similarity_figure(pairs: pd.DataFrame, runs: Sequence[str]) -> go.Figure:
         zmin=0,
         zmax=1,
         colorscale=[[0, "#eef4fa"], [1, "#2a78b8"]],
-        colorbar={"title": {"text": "similarity"}, "thickness": 12},
+        showscale=False,
     )
     height = MARGINS + CELL_HEIGHT * len(runs)
     result = figure([trace], x_title="", y_title="", height=height)

@@ -134,8 +134,8 @@ def test_figures_show_what_their_csv_holds(comparison: Path) -> None:
     pairs = pd.read_csv(comparison / "tables" / "similarity.csv")
     for row in random.Random(0).sample(list(pairs.itertuples()), 4):
         cells = panels["similarity"][str(row.layer)]["data"][0]
-        place = {label.rpartition(" · ")[0]: i for i, label in enumerate(cells["y"])}
-        value = cells["z"][place[row.first]][place[row.second]]
+        order = pd.read_csv(comparison / "tables" / "runs.csv").run.tolist()
+        value = cells["z"][order.index(row.first)][order.index(row.second)]
         assert value == pytest.approx(row.similarity, rel=1e-4)
 
 
