@@ -29,7 +29,7 @@ def resolve_values(router: MaskedRouter, num_experts: int, dataset: Path) -> dic
     """Completes the settings of a masked router from the documents of the dataset.
 
     `values` that are left empty become the labels of the training documents in order, or, for
-    years, as many periods as there are experts to own one, of equally many documents each.
+    years, periods of equally many of them: as many as leave each `top_k` experts of its own.
     `last` becomes the last year of any split.
 
     Raises:
@@ -41,7 +41,7 @@ def resolve_values(router: MaskedRouter, num_experts: int, dataset: Path) -> dic
     if not router.values:
         found = labels["train"]
         settings["values"] = (
-            _periods(found, min(_all_years(labels)), owners)
+            _periods(found, min(_all_years(labels)), max(owners // router.top_k, 1))
             if router.column == YEAR
             else sorted(set(found))
         )
