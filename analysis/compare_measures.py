@@ -34,9 +34,10 @@ def run_measures(runs: Sequence[ComparedRun]) -> pd.DataFrame:
         `train_tokens`, `parameters`, `active_parameters`; of the layer with most topic information
         `topic_layer`, `topic_bits`, `topic_share` (of log2 T), `topic_p` (family-wise over
         layers), `band`; there, too, `class_share`, `token_share` and `topic_entropy_share` (of the
-        routing's entropy, explained by token class, token and topic); over all layers
-        `max_violation` (largest), `effective_experts` (smallest), `dead_experts` (sum);
-        `elapsed_s`. NaN or "" where a run has no such number.
+        routing's entropy, explained by token class, token and topic); over all layers `beyond_p`
+        (smallest family-wise p of topic beyond vocabulary), `max_violation` (largest),
+        `effective_experts` (smallest), `dead_experts` (sum); `elapsed_s`. NaN or "" where a run
+        has no such number.
     """
     trained, routed = loss_groups(runs, "train"), loss_groups(runs, "route")
     return pd.DataFrame(
@@ -61,7 +62,7 @@ def _quality(run: ComparedRun) -> dict[str, Any]:
 
 def _routing(run: ComparedRun) -> dict[str, Any]:
     names = ["topic_bits", "topic_share", "topic_p", "max_violation", "effective_experts"]
-    names += ["dead_experts", "topic_entropy_share", "class_share", "token_share"]
+    names += ["dead_experts", "topic_entropy_share", "class_share", "token_share", "beyond_p"]
     row: dict[str, Any] = dict.fromkeys(names, NOT_MEASURED)
     row |= {"topic_layer": "", "band": "", "elapsed_s": _number(run.summary.get("elapsed_s"))}
     layers = layer_measures([run])
@@ -70,6 +71,7 @@ def _routing(run: ComparedRun) -> dict[str, Any]:
         row["max_violation"] = layers.max_violation.max()
         row["effective_experts"] = layers.effective_experts.min()
         row["dead_experts"] = layers.dead_experts.sum()
+        row["beyond_p"] = layers.beyond_p.min()
     if len(measured):
         top = largest(measured, "topic_share")
         row |= {"topic_layer": str(top.layer), "band": top.band}

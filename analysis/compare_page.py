@@ -23,6 +23,7 @@ MEASURES = {
     "topic_layer": "most topical layer",
     "topic_share": "topic information (share of log2 T)",
     "topic_p": "family-wise p",
+    "beyond_p": "topic beyond vocabulary, p",
     "class_share": "token class (share of entropy)",
     "token_share": "token (share of entropy)",
     "max_violation": "MaxVio, largest",
@@ -144,7 +145,7 @@ def cell_text(name: str, value: Any) -> str:
         return visible(value, 120) if value else "–"
     if name in SHARES:
         return percent(value, 3)
-    if name == "topic_p":
+    if name in ("topic_p", "beyond_p"):
         return number(value, 2)
     if math.isfinite(value) and value == int(value) and abs(value) >= 10:
         return f"{int(value):,}"

@@ -65,6 +65,7 @@ def _topics(measures: pd.DataFrame) -> list[Sentence]:
         f"p {number(row.topic_p, 2)})"
         for row in rows(known)
     ]
+    beyond = (known.beyond_p <= ALPHA).sum()
     claim = f"No evidence of topic information in any of {len(known)} runs."
     if len(sure):
         which = "every run" if len(sure) == len(known) else f"{len(sure)} of {len(known)} runs"
@@ -80,7 +81,7 @@ def _topics(measures: pd.DataFrame) -> list[Sentence]:
             claim,
             f"Share of log2 T that the experts of a run's most topical layer tell, above chance: "
             f"{_each(known, text)}. p family-wise over a run's layers; runs are not corrected for "
-            "one another.",
+            f"one another. Topic beyond vocabulary: in {beyond} of {len(known)} runs.",
         )
     ]
 
