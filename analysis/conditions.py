@@ -46,7 +46,8 @@ def condition_losses(
     unit_of = dict(zip(units.tolist(), first.tolist(), strict=True))
     places = np.array([unit_of[name] for name in groups])  # row whose weight each document takes
     records = []
-    for own, part in frame.groupby("own"):
+    for own in sorted(set(frame["own"].tolist())):
+        part = frame[frame["own"] == own]
         losses = part.pivot_table(index="row", columns="condition", values="loss").dropna()
         rows = losses.index.to_numpy()
         labels = part.drop_duplicates("row").set_index("row")["num_labels"][rows].to_numpy(float)
@@ -62,7 +63,7 @@ def condition_losses(
             records.append(
                 {
                     "chosen": names[int(chosen)],
-                    "own": names[int(own)],
+                    "own": names[own],
                     "perplexity": np.exp(means[position]),
                     "low": float(low),
                     "high": float(high),

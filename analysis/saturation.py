@@ -71,8 +71,8 @@ def _settled(frame: pd.DataFrame) -> np.ndarray:
 
 def settled_steps(frame: pd.DataFrame) -> dict[int, int | None]:
     """Layer → first snapshot from which it stays settled; None = not before the last one."""
-    steps = {}
-    for layer, part in frame.groupby("layer"):
-        own = part.loc[part["settled"], "step"]
-        steps[int(layer)] = None if own.empty else int(own.min())
+    steps: dict[int, int | None] = {}
+    for layer in sorted(set(frame["layer"].tolist())):
+        own = frame.loc[frame["settled"] & (frame["layer"] == layer), "step"]
+        steps[layer] = None if own.empty else int(own.min())
     return steps

@@ -66,7 +66,8 @@ def _share_panel(results: RoutingResults, time: TimeResults) -> Panel:
         f"n = {int(documents):,} documents of {trends.origins.iloc[0]:,} dated origins. Unit: "
         "share of the period's untouched tokens, 95% bootstrap interval over origins (from three). "
         f"Baseline: k/E, and {trends.permutations.iloc[0]:,} shuffles of dates over origins, p "
-        f"family-wise; information about the period, minus its null mean: {told}.",
+        f"family-wise; periods without documents are left out. Information about the period, "
+        f"minus its null mean: {told}.",
         {
             str(layer): period_figure(part, trends[trends.layer == layer], results.alpha)
             for layer, part in time.shares.groupby("layer", sort=False)
