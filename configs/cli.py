@@ -23,6 +23,7 @@ from .progress import console
 from .schema import Config
 from .stage import Stage, execute
 from .sweep import Sweep
+from .terminal import printable
 
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
 
@@ -51,7 +52,8 @@ def guarded(job: Callable[[list[str]], None], arguments: Sequence[str]) -> int:
     except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
         if debug:
             raise
-        console.print(f"moescope: {explain(error)}", markup=False, style="red", soft_wrap=True)
+        line = f"moescope: {printable(explain(error))}"
+        console.print(line, markup=False, style="red", soft_wrap=True)
         return 2
     return 0
 
@@ -92,18 +94,16 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
             return
         try:
             _run_stages(stages, load_config(tree), command)
+            _say_next(stages[-1], arguments)
         except Exception as error:  # raised below: Hydra would print a line of its own first
             failures.append(error)
-            return
-        if following := stages[-1].next_stage:
-            overrides = " ".join(shlex.quote(a) for a in arguments if not a.startswith("-"))
-            line = f"next: moescope {following} {overrides}".rstrip()
-            console.print(line, markup=False, soft_wrap=True)
 
     sys.argv = [program, *arguments]
     job()
     if failures:
         raise failures[0]
+    if len(sweep.models) > 1 and any(stage.name == "train" for stage in stages):
+        console.print(sweep.table())
     if sweep.failed:
         raise sweep.failure()
     if sweep.names and stages[-1].name == "report":
@@ -112,7 +112,21 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
 
 def _run_stages(stages: Sequence[Stage], config: Config, command: str) -> None:
     for stage in stages:
+        routes_nothing = not config.model.num_experts and config.route.model is None
+        if stage.needs_experts and routes_nothing and len(stages) > 1:
+            console.print(
+                f"{stage.name}: left out, a model with model.num_experts=0 routes nothing"
+            )
+            continue
         execute(stage, config, command)
+
+
+def _say_next(stage: Stage, arguments: Sequence[str]) -> None:
+    # a function of the module: launchers pickle `job` and what it names, and no console pickles
+    if stage.next_stage:
+        overrides = " ".join(shlex.quote(a) for a in arguments if not a.startswith("-"))
+        line = f"next: moescope {stage.next_stage} {overrides}".rstrip()
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _flags_first(arguments: list[str]) -> list[str]:

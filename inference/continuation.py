@@ -1,6 +1,6 @@
 """What a decoder adds to a prompt, token by token, with the experts of each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -43,7 +43,7 @@ class TokenSampler:
 def continue_prompt(
     model: LoadedModel,
     prompt_ids: Sequence[int],
-    sampler: TokenSampler,
+    sampler: Callable[[Tensor], int],
     max_new_tokens: int,
     **inputs: Any,
 ) -> Iterator[TokenUse]:
@@ -54,7 +54,7 @@ def continue_prompt(
     Args:
         model: a decoder.
         prompt_ids: at least one token.
-        sampler: draws the tokens.
+        sampler: draws a token from scores (V,).
         max_new_tokens: most tokens added.
         inputs: what else the model takes at every step (`condition_ids`).
     """

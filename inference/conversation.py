@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from configs.errors import UserError
+from configs.terminal import printable
 
 from .asked_condition import Condition, asked_condition, router_column
 from .continuation import TokenSampler, continue_prompt
@@ -17,7 +18,7 @@ from .fill_mask import Candidate, fill_masks
 from .generate_arguments import Request, refuse_unknown
 from .loaded_model import LoadedModel, TokenUse
 from .prompt import encode_prompt
-from .token_colours import AnswerView, printable
+from .token_colours import AnswerView
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from configs.cli import guarded
 from configs.errors import UserError
 from configs.manual import print_help
 from configs.progress import console as messages
+from configs.terminal import printable
 
 from .conversation import Conversation
 from .generate_arguments import OPTION, checked_prompt, read_arguments
 from .loaded_model import LoadedModel, find_checkpoint
-from .token_colours import printable
 
 SUMMARY = "Let models go on from a prompt, or fill in its [MASK]s, and show each token's experts."
 TEACHING = f"""\
@@ -43,7 +43,7 @@ def converse(conversation: Conversation) -> None:
         try:
             _take_turn(conversation, line)
         except UserError as error:
-            messages.print(Text(str(error), style="red"), soft_wrap=True)
+            messages.print(Text(printable(str(error)), style="red"), soft_wrap=True)
         except KeyboardInterrupt:
             messages.print("\nstopped; :quit ends")
 
@@ -77,6 +77,11 @@ def answer(arguments: list[str]) -> None:
     request = read_arguments(arguments)
     paths = request.config.paths
     names = request.settings.models or [str(paths.model)]
+    if not request.settings.models and not paths.model.is_dir():
+        raise UserError(
+            f"{paths.model}: no model there; run `moescope train` first, or name others with "
+            "models=[...]"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     models = [LoadedModel(find_checkpoint(name, paths.runs), device) for name in names]
     conversation = Conversation(request, models)

@@ -73,7 +73,8 @@ class LoadedModel:
     def _frame(self) -> tuple[list[int], set[int]]:
         """Ours say how a text begins in their config, others by what their tokenizer puts there."""
         tokenizer, config = self.tokenizer, self.network.config
-        ends = getattr(self.network.generation_config, "eos_token_id", None)
+        generation = getattr(self.network, "generation_config", None)  # decoders only
+        ends = getattr(generation, "eos_token_id", None)
         stops = {*(ends if isinstance(ends, list) else [ends])}
         stops |= {tokenizer.eos_token_id, tokenizer.sep_token_id}
         if config.model_type == "moescope":

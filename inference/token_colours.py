@@ -3,7 +3,6 @@
 Nothing of a prompt or a vocabulary reaches the terminal as a control sequence.
 """
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
@@ -11,6 +10,8 @@ from typing import Literal
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
+
+from configs.terminal import printable
 
 from .fill_mask import Candidate
 from .loaded_model import TokenUse
@@ -45,29 +46,6 @@ def expert_style(expert: int) -> Style:
     background, colour = PALETTE[expert % len(PALETTE)]
     shape = SHAPES[expert // len(PALETTE) % len(SHAPES)]
     return shape + Style(bgcolor=background, color=colour)
-
-
-def printable(text: str) -> str:
-    """Replaces what could steer a terminal or turn the reading direction by signs for it.
-
-    Line breaks and tabs stay. C0 controls become their Unicode pictures ("␛"), other controls,
-    format characters of bidirectional text, and lone surrogates their number ("⟨9b⟩").
-    """
-    return "".join(_sign(character) for character in text)
-
-
-def _sign(character: str) -> str:
-    if character in "\n\t":
-        return character
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    turns = unicodedata.bidirectional(character) in {
-        *("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-    }
-    if turns or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-        return f"⟨{code:x}⟩"
-    return character
 
 
 class AnswerView:
