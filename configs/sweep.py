@@ -51,7 +51,7 @@ class Sweep:
             explain: puts an error into one line.
 
         Raises:
-            Exception: whatever the work raised, where another process than this one sums up.
+            UserError: the work failed, and another process than this one sums up.
         """
         base = tree.name
         hydra = HydraConfig.get()
@@ -70,7 +70,7 @@ class Sweep:
             console.print(line, markup=False, style="red", soft_wrap=True)
             logger.debug("%s failed", tree.name, exc_info=True)
             if hydra.runtime.choices["hydra/launcher"] != "basic":
-                raise
+                raise UserError(line) from error
 
     def table(self) -> Table:
         """Validation losses of the runs' models, side by side."""

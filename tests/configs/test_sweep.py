@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
@@ -25,6 +26,22 @@ def test_a_failed_run_is_named_and_the_others_go_on(command: Command, tmp_path: 
     assert names == {f"debug,source.documents_per_topic={number}" for number in (60, 70)}
     again = command(*arguments)
     assert again.stderr.count("up to date") == 2
+
+
+def test_a_launcher_with_processes_of_its_own_runs_a_sweep(
+    command: Command, tmp_path: Path
+) -> None:
+    pytest.importorskip(
+        "hydra_plugins.hydra_joblib_launcher", reason="needs pip install 'moescope[sweep]'"
+    )
+    done = command(
+        *("corpus", "experiment=debug", "corpus.splits.probe_documents=10", "-m"),
+        *("source.documents_per_topic=60,2", f"paths.runs={tmp_path}"),
+        *("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+    )
+    assert done.returncode == 2
+    assert "moescope: debug,source.documents_per_topic=2 failed: corpus.splits" in done.stderr
+    assert (tmp_path / "debug,source.documents_per_topic=60" / "corpus" / "audit.json").exists()
 
 
 def test_runs_are_named_by_what_differs() -> None:
