@@ -16,6 +16,8 @@ from .page import LOOK_UP, Section
 from .records import rows
 from .text import printable, visible
 
+MOST_BYTES = 1_000_000  # of the page, for all examples
+BYTES_PER_SLOT, BYTES_PER_TOKEN = 3, 8  # expert and weight in base64; the token itself
 WEIGHT_STEPS = 255  # a weight is one byte of the page
 NO_PREDICTION = -1
 
@@ -25,7 +27,8 @@ def examples_section(store: RoutingStore, per_topic: int, tokenizer: Path) -> Se
 
     Args:
         store: the routing store.
-        per_topic: documents of each topic, the first of the store, at most.
+        per_topic: documents of each topic, the first of the store, at most; fewer where they would
+            take more than 1 MB of the page.
         tokenizer: tokenizer.json that reads the token types without a row of their own.
 
     Raises:
@@ -50,10 +53,15 @@ def examples_section(store: RoutingStore, per_topic: int, tokenizer: Path) -> Se
 
 
 def _choose(store: RoutingStore, per_topic: int) -> list[int]:
-    """Takes the first sampled documents of each topic."""
-    sampled = store.documents[store.documents["document"].isin(store.sample["document"].unique())]
-    first = sampled.groupby("topic_id", sort=True).head(per_topic)
-    return [int(number) for number in first.sort_values(["topic_id", "document"])["document"]]
+    """Takes the first sampled documents of the topics in turn, until the page has enough."""
+    sizes = store.sample["document"].value_counts()
+    sampled = store.documents[store.documents["document"].isin(sizes.index)]
+    turns = sampled.assign(turn=sampled.groupby("topic_id").cumcount())
+    turns = turns[turns.turn < per_topic].sort_values(["turn", "topic_id"])
+    slots = len(store.layers) * store.top_k * BYTES_PER_SLOT + BYTES_PER_TOKEN
+    fits = turns["document"].map(sizes).cumsum() * slots <= MOST_BYTES
+    chosen = turns[fits].sort_values(["topic_id", "document"])["document"]
+    return [int(number) for number in chosen]
 
 
 def read_texts(store: RoutingStore, tokenizer: Path) -> "TokenTexts":

@@ -89,7 +89,7 @@ def filled(store: RoutingStore, generator: np.random.Generator) -> RoutingStore:
     tables = {
         "coactivation": pairs + pairs.swapaxes(1, 2),
         "transition": generator.integers(1, 400, (LAYERS - 1, EXPERTS, EXPERTS)),
-        "type_expert": generator.poisson(20, (rows + 1, LAYERS, EXPERTS)),
+        "type_expert": generator.poisson(generator.gamma(0.3, 8, (rows + 1, LAYERS, EXPERTS))),
         "class_expert": generator.poisson(2000, store.tables["class_expert"].shape),
     }
     tables["type_tokens"] = tables["type_expert"][:, 0].sum(axis=-1)

@@ -56,19 +56,15 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
         own = cells[cells.topic == topic]
         style = topic_style(index)
         name = plot_label(topic)
-        hover = [
-            f"{percent(row.share, 3)} of the topic's tokens<br>95% interval "
-            f"{percent(row.share_low, 3)} to {percent(row.share_high, 3)}<br>mean of topics "
-            f"{percent(row.base_share, 3)}"
-            for row in rows(own)
-        ]
         shared = {
             "x": expert_labels(own.expert.tolist()),
             "y": values(own.share),
             "name": name,
             "meta": {"topic": index},
-            "hovertext": hover,
-            "hovertemplate": f"<b>L{own.layer.iloc[0]}·%{{x}}</b> · {name}<br>%{{hovertext}}<br>"
+            "customdata": values(own[["share_low", "share_high", "base_share"]]),
+            "hovertemplate": f"<b>L{own.layer.iloc[0]}·%{{x}}</b> · {name}<br>%{{y:.3p}} of the "
+            "topic's tokens<br>95% interval %{customdata[0]:.3p} to %{customdata[1]:.3p}<br>mean "
+            "of topics %{customdata[2]:.3p}<br>"
             f"n = {own.documents.iloc[0]:,} documents<extra></extra>",
         }
         if len(cells) > MOST_BARS:

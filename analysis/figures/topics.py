@@ -1,19 +1,19 @@
 """Topics: which topics an expert is chosen for more, or less, than for the others."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from ..records import rows
-from ..text import interval_text, p_text, percent, plot_label
+from ..text import p_text, plot_label
 from .theme import DIVERGING, expert_labels, figure, values
 
 ROW_HEIGHT, FRAME_HEIGHT = 30, 130
 LONGEST_LABEL = 28
 MARK = "●"
+HOVER = ["low", "high", "share", "base_share"]  # customdata 0 to 3
 
 
 def topic_heatmap(
@@ -37,9 +37,10 @@ def topic_heatmap(
     table = cells.set_index(["topic", "expert"]).loc[pd.MultiIndex.from_product([topics, experts])]
     shape = len(topics), len(experts)
     marks = np.where(table.p_value.to_numpy() <= alpha, MARK, "").reshape(shape)
-    hover = [_cell_text(row, permutations) for row in rows(table)]
-    sizes = table.groupby(level="topic", sort=False)[["documents", "tokens"]].first()
-    size_text = [f"n = {row.documents:,} documents, {row.tokens:,} tokens" for row in rows(sizes)]
+    facts = [
+        [*numbers, p_text(row.p_value, permutations), int(row.documents), int(row.tokens)]
+        for numbers, row in zip(values(table[HOVER]), rows(table), strict=True)
+    ]
     labels = [plot_label(topic, LONGEST_LABEL) for topic in topics]
     heatmap = go.Heatmap(
         x=expert_labels(experts),
@@ -47,10 +48,11 @@ def topic_heatmap(
         z=values(table.log2_ratio.to_numpy().reshape(shape)),
         text=marks.tolist(),
         texttemplate="%{text}",
-        hovertext=np.array(hover, dtype=np.object_).reshape(shape).tolist(),
-        customdata=[[text] * len(experts) for text in size_text],
+        customdata=[facts[row * shape[1] : (row + 1) * shape[1]] for row in range(shape[0])],
         hovertemplate=f"<b>L{table.layer.iloc[0]}·%{{x}}</b> · %{{y}}<br>log2 ratio %{{z:.2f}}, "
-        "%{hovertext} (family-wise)<br>%{customdata}<extra></extra>",
+        f"{_interval(table)}<br>%{{customdata[2]:.3p}} of the topic's tokens, mean of topics "
+        "%{customdata[3]:.3p}<br>%{customdata[4]} (family-wise)<br>n = %{customdata[5]:,} "
+        "documents, %{customdata[6]:,} tokens<extra></extra>",
         coloraxis="coloraxis",
         xgap=2,
         ygap=2,
@@ -76,8 +78,6 @@ def topic_heatmap(
     return result
 
 
-def _cell_text(row: Any, permutations: int) -> str:
-    return (
-        f"{interval_text(row.low, row.high)}<br>{percent(row.share, 3)} of the topic's tokens, "
-        f"mean of topics {percent(row.base_share, 3)}<br>{p_text(row.p_value, permutations)}"
-    )
+def _interval(table: pd.DataFrame) -> str:
+    known = table.low.notna().any()
+    return "95% interval %{customdata[0]:.2f} to %{customdata[1]:.2f}" if known else "no interval"
