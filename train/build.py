@@ -54,8 +54,9 @@ def check_dataset(config: Config, dataset: Manifest, tokenizer: PreTrainedTokeni
     """Refuses a dataset that the tokenizer beside it or the model cannot serve.
 
     Raises:
-        UserError: the tokenizer is not the dataset's, its examples are too long for the model, or
-            it has no masks for an encoder to predict.
+        UserError: the tokenizer is not the dataset's, its examples are too long for the model,
+            it has no masks for an encoder to predict, or documents attend across what a masked
+            router is to keep apart.
     """
     folder, counts = config.paths.dataset, dataset.counts
     found = tokenizer_hash(tokenizer)
@@ -68,6 +69,11 @@ def check_dataset(config: Config, dataset: Manifest, tokenizer: PreTrainedTokeni
         raise UserError(
             f"{folder}: made with masking=none, so an encoder has nothing to predict; set "
             "model.is_causal=true (a decoder preset), or redo `moescope mask` with masking=token"
+        )
+    if config.router.name == "masked" and dataset.config["dataset"]["attend_across"]:
+        raise UserError(
+            f"router=masked: in {folder} documents attend to others of their example, whatever "
+            "their metadata; redo `moescope mask` with dataset.attend_across=false"
         )
     if counts["sequence_length"] > config.model.max_position_embeddings:
         raise UserError(
