@@ -1,6 +1,7 @@
 """The runs that a comparison is about: found by name or pattern, read from their folders."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,13 @@ def is_pattern(name: str) -> bool:
 
 def _subfolders(runs_dir: Path, pattern: str = "*") -> list[Path]:
     folders = (path for path in runs_dir.glob(pattern) if path.is_dir())
-    return sorted(path for path in folders if not path.name.startswith("."))
+    return sorted((path for path in folders if not path.name.startswith(".")), key=_natural_order)
+
+
+def _natural_order(path: Path) -> list[tuple[bool, float, str]]:
+    """Sorts "length64" before "length128"."""
+    parts = re.findall(r"[0-9]+(?:[.][0-9]+)?|[^0-9]+", path.name)
+    return [(p[0].isdigit(), float(p) if p[0].isdigit() else 0.0, p) for p in parts]
 
 
 def is_run(folder: Path) -> bool:

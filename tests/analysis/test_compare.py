@@ -224,6 +224,13 @@ def test_what_cannot_be_compared_is_said(runs: Path, asked: list[str], words: st
         find_runs(asked, runs)
 
 
+def test_runs_stand_in_the_order_of_their_numbers(tmp_path: Path, runs: Path) -> None:
+    names = ["s,length=64,rate=0.05", "s,length=64,rate=0.3", "s,length=128,rate=0.15"]
+    for name in reversed(names):
+        shutil.copytree(runs / NAMES[0], tmp_path / name)
+    assert [folder.name for folder in find_runs(["s*"], tmp_path)[0]] == names
+
+
 def test_a_run_named_twice_counts_once(runs: Path) -> None:
     folders, skipped = find_runs([NAMES[0], str(runs / NAMES[0]), "sweep,rate=0.3*"], runs)
     assert [folder.name for folder in folders] == list(NAMES)
