@@ -36,8 +36,17 @@ def main(stages: Sequence[Stage], arguments: Sequence[str], program: str) -> int
     return guarded(lambda rest: _run_hydra(stages, _flags_first(rest), program), arguments)
 
 
-def guarded(job: Callable[[list[str]], None], arguments: Sequence[str]) -> int:
+def guarded(
+    job: Callable[[list[str]], None],
+    arguments: Sequence[str],
+    interrupted: str = "finished stages are kept, the same command goes on from there",
+) -> int:
     """Runs a command's job with its arguments; a user's mistake becomes one line.
+
+    Args:
+        job: gets the arguments without `--debug`.
+        arguments: the command line after the stage.
+        interrupted: what to say when the user stops it.
 
     Returns:
         The exit code: 0, 2 (a mistake), or 130 (interrupted).
@@ -47,7 +56,7 @@ def guarded(job: Callable[[list[str]], None], arguments: Sequence[str]) -> int:
     try:
         job([argument for argument in arguments if argument != "--debug"])
     except KeyboardInterrupt:
-        console.print("interrupted; finished stages are kept, the same command goes on from there")
+        console.print(f"interrupted; {interrupted}")
         return 130
     except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
         if debug:
