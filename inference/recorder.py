@@ -171,9 +171,12 @@ class RoutingRecorder:
         loss = torch.full((len(real),), torch.nan)
         predicted = torch.full((len(real),), torch.nan, dtype=torch.float64)
         labels = torch.isin(label_rows, kept).nonzero().squeeze(1)  # of the sampled documents
-        labels_on_device = labels.to(self._device)
-        loss[label_rows[labels]] = seen.loss[labels_on_device].float().cpu()
-        predicted[label_rows[labels]] = best_ids(seen.logits[labels_on_device]).double()
+        logits, label_loss = seen.logits, seen.loss
+        if len(labels) < len(label_rows):  # a copy of all scores costs more than their argmax
+            on_device = labels.to(self._device)
+            logits, label_loss = logits[on_device], label_loss[on_device]
+        loss[label_rows[labels]] = label_loss.float().cpu()
+        predicted[label_rows[labels]] = best_ids(logits).double()
         places, on_device = real[kept], kept.to(self._device)
         width = batch["input_ids"].shape[1]
         rows = example_rows[(places // width).numpy()]
