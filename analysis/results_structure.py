@@ -15,6 +15,7 @@ from .forms import Form, class_cells, form_information
 from .knockout import CHOSEN, CONTROL, knockout_effects, knockout_losses
 from .load import entropy_bits
 from .locality import confidence, locality
+from .origins import origin_information
 from .permutations import permuted_topics, restricted_orders
 from .probe import probe_input, signature_probe
 from .sample import UNTOUCHED, TokenSample
@@ -42,6 +43,7 @@ class StructureResults:
         confidence: `locality.confidence`.
         knockout: `knockout.knockout_effects`; empty where none were recorded.
         saturation: `saturation.routing_saturation`; empty without snapshots.
+        origins: `origins.origin_information`; empty where each document is its own.
         time: `time.analyse_time`; None without dates.
         conditions: `conditions.condition_losses`; empty unless a masked router was told others.
     """
@@ -58,6 +60,7 @@ class StructureResults:
     confidence: pd.DataFrame
     knockout: pd.DataFrame
     saturation: pd.DataFrame
+    origins: pd.DataFrame
     time: TimeResults | None
     conditions: pd.DataFrame
 
@@ -109,6 +112,7 @@ def analyse_structure(
         confidence=_confidence(store, data),
         knockout=_knockout(store, data, resampling),
         saturation=routing_saturation(store.saturation, store.documents, data, resampling.weights),
+        origins=origin_information(data, origins, resampling.orders),
         time=analyse_time(data, store.documents, origins, resampling.orders, resampling.weights),
         conditions=condition_losses(
             store.conditions,

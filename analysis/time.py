@@ -14,12 +14,11 @@ import pandas as pd
 from .bootstrap import LEVEL, bootstrap_topic_sums, interval
 from .dates import DatedOrigins, dated_origins
 from .documents import DocumentCounts, topic_sums
-from .information import information_bits
+from .origins import information_null
 from .permutations import (
     MIN_DOCUMENTS_FOR_P,
     family_wise_p,
     permutation_p,
-    permuted_sums,
     restricted_orders,
 )
 
@@ -134,16 +133,9 @@ def time_information(dated: DatedOrigins, data: DocumentCounts, orders: np.ndarr
         `null_bits`, `share` of log2 of the number of periods, `p_value` (family-wise over layers;
         NaN below 10 origins), `periods`, `origins`, `permutations`.
     """
-    number, shape = len(dated.periods), (len(data.layers), data.num_experts)
-    permuted = dated.period_ids[restricted_orders(orders, dated.rows)]
-    observed = information_bits(
-        topic_sums(dated.counts, dated.period_ids, number).reshape(number, *shape)
-    )
-    null = np.concatenate(
-        [
-            information_bits(sums.reshape(len(sums), number, *shape))
-            for sums in permuted_sums(dated.counts.astype(float), permuted, number)
-        ]
+    order_of_origins = restricted_orders(orders, dated.rows)
+    observed, null = information_null(
+        dated.counts, dated.period_ids, data.num_experts, order_of_origins
     )
     mean, spread = null.mean(axis=0), np.where(null.std(axis=0) > 0, null.std(axis=0), 1)
     p_value, family_p = (np.full(observed.shape, np.nan) for _ in range(2))
@@ -156,10 +148,10 @@ def time_information(dated: DatedOrigins, data: DocumentCounts, orders: np.ndarr
             "plug_in_bits": observed,
             "null_bits": mean,
             "bits": observed - mean,
-            "share": (observed - mean) / np.log2(number),
+            "share": (observed - mean) / np.log2(len(dated.periods)),
             "p_value": p_value,
             "family_p_value": family_p,
-            "periods": number,
+            "periods": len(dated.periods),
             "origins": len(dated.rows),
             "permutations": len(orders),
         }

@@ -11,6 +11,7 @@ from .verdict_checkpoints import saturation_sentences
 from .verdict_context import context_sentences
 from .verdict_form import form_sentences, load_sentences, masked_sentences, vocabulary_sentences
 from .verdict_knockout import knockout_sentences
+from .verdict_origins import origin_sentences
 from .verdict_senses import sense_sentences
 from .verdict_time import time_sentences
 from .verdict_topics import cell_sentences, topic_sentences
@@ -40,6 +41,7 @@ def write_verdict(
     """
     return [
         *topic_sentences(results),
+        *origin_sentences(results),
         *context_sentences(results),
         *cell_sentences(results),
         *knockout_sentences(results),

@@ -1,0 +1,78 @@
+"""E3 by whole origins: sources with a routing of their own do not pass for topics."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.documents import DocumentCounts, topic_sums
+from analysis.information import information_bits, topic_information, topic_null
+from analysis.origins import information_null, origin_information
+from analysis.permutations import document_orders, permuted_topics
+
+TOPICS, ORIGINS, PER_ORIGIN, EXPERTS = 3, 8, 5, 4
+
+
+def corpus(effect: float, generator: np.random.Generator) -> tuple[DocumentCounts, dict[str, str]]:
+    """Eight origins per topic, each with its own routing; topic t adds the effect to expert t."""
+    units = TOPICS * ORIGINS
+    logits = 0.6 * generator.normal(size=(units, 1, EXPERTS))
+    topics = np.arange(units) // ORIGINS
+    logits[np.arange(units), 0, topics] += effect
+    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    tokens = generator.poisson(50, units * PER_ORIGIN) + 1
+    counts = generator.multinomial(tokens[:, None], np.repeat(shares, PER_ORIGIN, axis=0))
+    ids = [f"d{row:03d}" for row in range(len(tokens))]
+    data = DocumentCounts(
+        ids=ids,
+        topic_ids=np.repeat(topics, PER_ORIGIN),
+        topics=("a", "b", "c"),
+        layers=(0,),
+        top_k=1,
+        counts=counts,
+        tokens=tokens,
+        masked_counts=np.zeros_like(counts),
+        masked_tokens=np.zeros_like(tokens),
+    )
+    return data, {name: f"o{row // PER_ORIGIN}" for row, name in enumerate(ids)}
+
+
+def p_values(effect: float, seed: int) -> tuple[float, float]:
+    """By documents, by origins."""
+    generator = np.random.default_rng(seed)
+    data, origins = corpus(effect, generator)
+    orders = document_orders(generator, len(data.ids), 39)
+    null = topic_null(data, permuted_topics(orders, data.topic_ids))
+    by_document = topic_information(data, null, np.zeros((0, len(data.ids)), np.float32))
+    by_origin = origin_information(data, origins, orders)
+    assert by_origin.origins[0] == TOPICS * ORIGINS
+    return by_document.p_value[0], by_origin.p_value[0]
+
+
+def test_sources_do_not_pass_for_topics() -> None:
+    nothing = np.array([p_values(0.0, seed) for seed in range(60)])
+    rejected = (nothing <= 0.05).sum(axis=0)
+    assert rejected[0] > 30, "documents of one origin are not independent"
+    assert rejected[1] <= stats.binom.ppf(0.999, 60, 0.05)
+    assert max(p_values(1.5, seed)[1] for seed in range(5)) <= 0.05
+
+
+def test_the_null_equals_a_loop() -> None:
+    generator = np.random.default_rng(0)
+    counts, labels = generator.integers(0, 9, (10, 6)), np.arange(10) % 3
+    orders = document_orders(generator, 10, 7)
+    observed, null = information_null(counts, labels, 3, orders)
+    whole = topic_sums(counts, labels, 3).reshape(3, 2, 3)
+    for row, order in zip(null, orders, strict=True):
+        sums = topic_sums(counts, labels[order], 3).reshape(3, 2, 3)
+        assert row == pytest.approx(information_bits(sums))
+    assert observed == pytest.approx(
+        information_bits(topic_sums(counts, labels, 3).reshape(3, 2, 3))
+    )
+
+
+def test_one_origin_per_topic_gets_no_p_and_one_per_document_no_second_test() -> None:
+    data, _ = corpus(1.0, np.random.default_rng(0))
+    orders = document_orders(np.random.default_rng(0), len(data.ids), 19)
+    of_topic = {name: str(topic) for name, topic in zip(data.ids, data.topic_ids, strict=True)}
+    assert origin_information(data, of_topic, orders).p_value.isna().all()
+    assert origin_information(data, None, orders).empty
