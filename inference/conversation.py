@@ -1,24 +1,23 @@
 """One prompt after the other to one model after the other, with their experts shown and kept."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from rich.console import Console
-from rich.text import Text
 
 from configs.errors import UserError
 from configs.terminal import printable
 
+from .answer_display import SideBySide, Streamed, open_display
 from .asked_condition import Condition, asked_condition, router_column
 from .continuation import TokenSampler, continue_prompt
 from .fill_mask import Candidate, fill_masks
 from .generate_arguments import Request, refuse_unknown
 from .loaded_model import LoadedModel, TokenUse
 from .prompt import encode_prompt
-from .token_colours import AnswerView
+from .token_colours import AnswerView, Show
 
 
 @dataclass(frozen=True)
@@ -76,18 +75,17 @@ class Conversation:
             UserError: a prompt that a model cannot read, or a file that cannot be written.
         """
         encoded = [encode_prompt(model, prompt) for model in self._models]
-        answers = []
-        for number, ids in enumerate(encoded):
-            if len(encoded) > 1 or self._show() != "text":
-                self._print_header(number)
-            answers.append(self._answer_one(number, ids))
+        text_alone = len(encoded) == 1 and self._show() == "text"
+        headers = [] if text_alone else [self._header(i) for i in range(len(encoded))]
+        with open_display(self._console, headers) as display:
+            answers = [self._answer_one(i, ids, display) for i, ids in enumerate(encoded)]
         self._write_json(prompt, answers)
         self._answered += 1
 
-    def _answer_one(self, number: int, ids: list[int]) -> Answer:
+    def _answer_one(self, number: int, ids: list[int], display: Streamed | SideBySide) -> Answer:
         model, settings = self._models[number], self.request.settings
         condition = self._conditions[number]
-        view = AnswerView(self._console, self._show(), model.layers, self._layers[number])
+        view = AnswerView(self._show(), model.layers, self._layers[number])
         inputs = {}
         if condition is not None:
             inputs["condition_ids"] = torch.tensor([condition.condition_id], device=model.device)
@@ -98,8 +96,12 @@ class Conversation:
         else:
             tokens, candidates = fill_masks(model, ids, settings.candidates, **inputs)
             uses = iter(tokens)
-        shown = list(_shown(uses, view))
-        view.end(candidates)
+        display.begin(number)
+        shown = []
+        for use in uses:
+            display.add(number, view.add(use))
+            shown.append(use)
+        display.end(number, view.closing(candidates))
         return Answer(
             model=model.path,
             kind="continuation" if model.is_causal else "fill-mask",
@@ -111,17 +113,16 @@ class Conversation:
             candidates=candidates,
         )
 
-    def _show(self) -> Any:
+    def _show(self) -> Show:
         if self.request.settings.show != "auto":
             return self.request.settings.show
         return "colours" if self._console.color_system is not None else "table"
 
-    def _print_header(self, number: int) -> None:
+    def _header(self, number: int) -> str:
         model, condition = self._models[number], self._conditions[number]
         experts = f"{model.num_experts} experts in {len(model.layers)} layers"
         asked = "" if condition is None else f"; {condition.describe()}"
-        line = f"── {model.path} ({experts if model.layers else 'dense'}{asked})"
-        self._console.print(Text(printable(line), style="bold"), soft_wrap=True)
+        return printable(f"{model.path} ({experts if model.layers else 'dense'}{asked})")
 
     def _write_json(self, prompt: str, answers: Sequence[Answer]) -> None:
         path, settings = self.request.settings.json_path, self.request.settings
@@ -143,12 +144,6 @@ class Conversation:
         settings = self.request.settings.model_dump(exclude={"models", "json_path", "label"})
         shown = {**settings, **self.request.metadata}
         return "  ".join(f"{key}={'null' if v is None else v}" for key, v in shown.items())
-
-
-def _shown(uses: Iterator[TokenUse], view: AnswerView) -> Iterator[TokenUse]:
-    for use in uses:
-        view.add(use)
-        yield use
 
 
 def shown_layer(model: LoadedModel, layer: int | None) -> int:

@@ -98,7 +98,7 @@ def main(arguments: Sequence[str], program: str) -> int:
         usage = f"{program} [PROMPT] [KEY=VALUE ...] [--file PATH] [--interactive] [--json PATH]"
         print_help(usage, TEACHING, (), ("generate", "name", "seed", "paths"))
         return 0
-    return guarded(answer, arguments)
+    return guarded(answer, arguments, interrupted="nothing is written of this answer")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
@@ -49,45 +48,42 @@ def expert_style(expert: int) -> Style:
 
 
 class AnswerView:
-    """Prints one answer while it comes in.
+    """Turns one answer's tokens into what is shown of them.
 
     Args:
-        console: where to.
         show: "colours", "table" (the text, then a row per token), or "text".
         layers: layer numbers of the model's experts; [] = none to show.
         layer: the one that is shown.
     """
 
-    def __init__(self, console: Console, show: Show, layers: Sequence[int], layer: int) -> None:
-        self._console, self._layer = console, layer
+    def __init__(self, show: Show, layers: Sequence[int], layer: int) -> None:
+        self._layer = layer
         self._show: Show = show if layers else "text"
         self._index = list(layers).index(layer) if layers else -1
         self._uses: list[TokenUse] = []
 
-    def add(self, use: TokenUse) -> None:
-        """Prints what a token adds to the text."""
-        if self._show == "colours" and not use.is_prompt and self._uses[-1].is_prompt:
-            self._console.print(Text("│", style="dim"), end="")  # here the prompt ends
-        self._uses.append(use)
+    def add(self, use: TokenUse) -> Text:
+        """Returns what a token adds to the text."""
         text = Text(printable(use.text))
-        if self._show == "colours" and (chosen := self._experts(use)):
-            text.stylize(expert_style(chosen[0]))
-        self._console.print(text, end="", soft_wrap=True)
+        if self._show == "colours":
+            if chosen := self._experts(use):
+                text.stylize(expert_style(chosen[0]))
+            if not use.is_prompt and self._uses[-1].is_prompt:
+                text = Text("│", style="dim") + text  # here the prompt ends
+        self._uses.append(use)
+        return text
 
-    def end(self, masks: Sequence[Sequence[Candidate]]) -> None:
-        """Prints what follows the text.
-
-        Args:
-            masks: the tokens offered for each mask; then the legend of the colours, or the table.
-        """
-        self._console.print()
+    def closing(self, masks: Sequence[Sequence[Candidate]]) -> Text:
+        """Returns what stands below the text: candidates of each mask, legend or table."""
+        lines = []
         for number, offered in enumerate(masks, start=1):
             shown = "  ".join(f"{_quoted(c.token)} {100 * c.probability:.1f} %" for c in offered)
-            self._console.print(Text(f"mask {number}: {shown}"), soft_wrap=True)
+            lines.append(Text(f"mask {number}: {shown}"))
         if self._show == "colours":
-            self._console.print(self._legend(), soft_wrap=True)
+            lines.append(self._legend())
         elif self._show == "table":
-            self._print_table()
+            lines += self._table()
+        return Text("\n").join(lines)
 
     def _experts(self, use: TokenUse) -> list[int]:
         return use.experts[self._index]
@@ -103,18 +99,15 @@ class AnswerView:
             legend.append(f"  and {len(counts) - LEGEND_EXPERTS} more")
         return legend
 
-    def _print_table(self) -> None:
+    def _table(self) -> list[Text]:
         tokens = [_quoted(use.token) for use in self._uses]
         width = max(len("token"), *map(len, tokens))
-        self._console.print(
-            Text(f"\n{'token':<{width}}  experts of layer {self._layer} (weight)"), soft_wrap=True
-        )
+        lines = [f"\n{'token':<{width}}  experts of layer {self._layer} (weight)"]
         for token, use in zip(tokens, self._uses, strict=True):
             chosen = zip(use.experts[self._index], use.weights[self._index], strict=True)
             experts = "  ".join(f"{expert} ({weight:.2f})" for expert, weight in chosen)
-            mark = " " if use.is_prompt else "+"
-            line = f"{token:<{width}} {mark}{experts or '-'}"
-            self._console.print(Text(line), soft_wrap=True)
+            lines.append(f"{token:<{width}} {' ' if use.is_prompt else '+'}{experts or '-'}")
+        return [Text(line) for line in lines]
 
 
 def _quoted(token: str) -> str:

@@ -258,3 +258,18 @@ def test_colours_are_the_only_sequences_on_a_terminal(command: Command, runs: Pa
     assert styled.search(done.stdout)
     assert not ESCAPES.search(styled.sub("", done.stdout)), repr(done.stdout)
     assert "\x1b[31m" not in done.stdout
+
+
+def test_several_models_stand_side_by_side_on_a_wide_terminal(
+    generate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "120", "TERM": "xterm-256color"}.items():
+        monkeypatch.setenv(name, value)
+    code, out, err = generate("models=[plain,dense]", *GREEDY, "The union")
+    assert code == 0, err
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out)
+    beside = [line for line in plain.splitlines() if line.count("The union") == 2]
+    assert beside, plain
+    assert "layer 2" in plain
+    monkeypatch.setenv("COLUMNS", "60")
+    assert generate("models=[plain,dense]", *GREEDY, "The union")[1].count("── ") == 2
