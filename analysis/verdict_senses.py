@@ -34,11 +34,11 @@ def sense_sentences(results: RoutingResults) -> Iterator[Sentence]:
     )
     if not found.empty:
         top = largest(found, "excess")
+        farthest = f"the farthest is “{visible(top.token)}” in layer {top.layer}, "
         claim = (
             f"{capital(listing(shown))} {'is' if len(names) == 1 else 'are'} routed by sense in "
-            f"{layer_names(found.drop_duplicates('layer'))}: the farthest is "
-            f"“{visible(top.token)}” in layer {top.layer}, distance {number(top.distance, 2)} "
-            f"against {number(top.null_mean, 2)} by chance."
+            f"{layer_names(found.drop_duplicates('layer'))}: {farthest if len(found) > 1 else ''}"
+            f"distance {number(top.distance, 2)} against {number(top.null_mean, 2)} by chance."
         )
     listed = (frame if found.empty else found).sort_values("excess", ascending=False)
     details = by_layer(

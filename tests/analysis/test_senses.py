@@ -1,10 +1,15 @@
 """Senses: a planted effect is found, labels at random are not, rare senses are not judged."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.sections_senses import senses_sections
 from analysis.senses import SenseResults, sense_distances, sense_routing
+from analysis.sentence import Sentence
+from analysis.verdict_senses import sense_sentences
 
 LAYERS = (0, 3)
 
@@ -104,3 +109,35 @@ def test_renumbered_experts_and_reordered_rows_change_nothing() -> None:
     order = np.random.default_rng(8).permutation(len(frame))
     shuffled = analyse(frame.iloc[order].reset_index(drop=True), counts[order]).tokens
     pd.testing.assert_frame_equal(shuffled, before)
+
+
+def said(senses: SenseResults) -> list[Sentence]:
+    return list(sense_sentences(SimpleNamespace(senses=senses, alpha=0.05, permutations=199)))
+
+
+def test_sentences_say_what_was_planted() -> None:
+    (found,) = said(analyse(*planted(np.random.default_rng(9), effect=2.5)))
+    assert found.tone == "finding"
+    assert found.claim.startswith("“mean” is routed by sense in layer 3: distance 0.")
+    assert all(part in found.evidence for part in ("60 texts", "unit:", "baseline:", "p\u00a0≤"))
+    (nothing,) = said(analyse(*planted(np.random.default_rng(10), effect=0.0)))
+    assert nothing.tone == "none"
+    assert nothing.claim == "No evidence that the routing of “mean” depends on its sense."
+    (few,) = said(analyse(*planted(np.random.default_rng(11), effect=2.5, texts=4)))
+    assert few.tone == "warning"
+
+
+def test_the_chapter_names_what_is_left_out_and_is_absent_without_senses() -> None:
+    frame, counts = planted(np.random.default_rng(12), effect=1.0)
+    few = analyse(frame[frame.text < 44], counts)
+    chapter = senses_sections(SimpleNamespace(senses=few, permutations=199))[0]
+    assert set(chapter.panels[0].views) == {"0", "3"}
+    bar, points = chapter.panels[0].views["3"].data
+    assert points.x[0] == pytest.approx(few.tokens.set_index("layer").distance[3], rel=1e-4)
+    assert bar.x[0] == pytest.approx(few.tokens.set_index("layer").null_high[3], rel=1e-4)
+    none = analyse(frame[:0], counts[:0])
+    assert senses_sections(SimpleNamespace(senses=none, permutations=199)) == []
+    assert said(none) == []
+    rare = senses_sections(SimpleNamespace(senses=analyse(frame[:30], counts), permutations=199))
+    assert not rare[0].panels
+    assert "“mean” as “sense 0”" in rare[0].notes[0][1]
