@@ -134,13 +134,23 @@ def depth_section(results: RoutingResults) -> Section:
                 f"Baseline: the mean of {first.permutations:,} shuffles of topics over documents, "
                 "subtracted; the band is their central 95%.",
                 {ALL_LAYERS: depth_figure(results.information)},
-                results.information,
+                _with_origins(results),
             ),
             forms_panel(results),
             *context,
         ],
         notes=[] if context else [("No test of context", "No documents token by token.")],
     )
+
+
+def _with_origins(results: RoutingResults) -> pd.DataFrame:
+    """Topic information, and beside it the test that shuffles whole origins."""
+    origins = results.structure.origins
+    if origins.empty:
+        return results.information
+    names = {"share": "origin_share", "family_p_value": "origin_family_p_value"}
+    own = origins[["layer", *names, "origins"]].rename(columns=names)
+    return results.information.merge(own, on="layer")
 
 
 def strata_section(results: RoutingResults) -> Section:

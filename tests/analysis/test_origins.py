@@ -1,13 +1,22 @@
 """E3 by whole origins: sources with a routing of their own do not pass for topics."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from analysis import analyse_routing
 from analysis.documents import DocumentCounts, topic_sums
 from analysis.information import information_bits, topic_information, topic_null
 from analysis.origins import information_null, origin_information
 from analysis.permutations import document_orders, permuted_topics
+from analysis.verdict_origins import origin_sentences
+from configs.compose import compose_config
+from inference.store import RoutingStore
+
+from .stores import Planted, write_store
 
 TOPICS, ORIGINS, PER_ORIGIN, EXPERTS = 3, 8, 5, 4
 
@@ -65,9 +74,28 @@ def test_the_null_equals_a_loop() -> None:
     for row, order in zip(null, orders, strict=True):
         sums = topic_sums(counts, labels[order], 3).reshape(3, 2, 3)
         assert row == pytest.approx(information_bits(sums))
-    assert observed == pytest.approx(
-        information_bits(topic_sums(counts, labels, 3).reshape(3, 2, 3))
-    )
+    assert observed == pytest.approx(information_bits(whole))
+
+
+def test_the_verdict_says_whether_the_finding_survives(tmp_path: Path) -> None:
+    store = RoutingStore.open(write_store(tmp_path, Planted(effect=2.0), np.random.default_rng(0)))
+    settings = compose_config(["report.permutations=99", "report.probe_permutations=19"]).report
+    names = store.documents["id"].tolist()
+    said = {}
+    for size in (2, 20, 40):  # documents of an origin; a topic has 40
+        origins = {name: f"o{row // size}" for row, name in enumerate(names)}
+        results = analyse_routing(store, settings, 0, origins)
+        (said[size],) = origin_sentences(results)
+        assert f"n = {160 // size} origins" in said[size].evidence
+    assert said[2].claim.startswith("That holds")
+    assert said[2].tone == "fact"
+    assert said[20].claim.startswith("Topic and source cannot be told apart")
+    assert said[40].tone == "warning"
+    alone = analyse_routing(store, settings, 0)
+    assert list(origin_sentences(alone)) == []
+    lost = results.structure.origins.assign(family_p_value=0.5)
+    (sentence,) = origin_sentences(replace(alone, structure=replace(alone.structure, origins=lost)))
+    assert sentence.claim.startswith("In layer 2 it may be sources")
 
 
 def test_one_origin_per_topic_gets_no_p_and_one_per_document_no_second_test() -> None:
