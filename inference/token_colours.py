@@ -69,7 +69,7 @@ class AnswerView:
             if chosen := self._experts(use):
                 text.stylize(expert_style(chosen[0]))
             if not use.is_prompt and self._uses[-1].is_prompt:
-                text = Text("│", style="dim") + text  # here the prompt ends
+                text = Text.assemble(("│", "dim"), text)  # here the prompt ends
         self._uses.append(use)
         return text
 
@@ -90,7 +90,7 @@ class AnswerView:
 
     def _legend(self) -> Text:
         counts = Counter(chosen[0] for use in self._uses if (chosen := self._experts(use)))
-        legend = Text(f"layer {self._layer}, first expert of each token:", style="dim")
+        legend = Text(f"layer {self._layer}, first expert of each token:")
         for expert, count in counts.most_common(LEGEND_EXPERTS):
             legend.append("  ")
             legend.append(f" {expert} ", expert_style(expert))
