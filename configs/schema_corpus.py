@@ -47,13 +47,15 @@ class SyntheticSource(Section):
 
 
 class FilesSource(Section):
-    """Local files: JSON Lines, CSV, Parquet, or one folder of .txt files per topic."""
+    """Local files: JSON Lines, CSV, Parquet, plain text, or one folder of .txt files per topic."""
 
     name: Literal["files"]
     path: str = Field(description="a file, a folder of such files, or a folder with one per topic")
-    format: Literal["auto", "jsonl", "csv", "parquet", "folders"] = Field(
-        description="file format; auto goes by the ending"
+    format: Literal["auto", "jsonl", "csv", "parquet", "text", "folders"] = Field(
+        description="file format; auto goes by the ending; text: .txt cut at empty lines, each "
+        "file a topic; folders: each .txt a document, each folder a topic"
     )
+    paragraphs: int = Field(ge=1, description="format=text: consecutive paragraphs per document")
     text_column: str = Field(description="column with the text")
     topic_column: str | None = Field(description="column with the topic; null = no labels")
     date_column: str | None = Field(

@@ -1,8 +1,9 @@
-"""Source `files`: JSON Lines, CSV, Parquet, or one folder of .txt files per topic."""
+"""Source `files`: JSON Lines, CSV, Parquet, plain text, or one folder of .txt files per topic."""
 
 import codecs
 import csv
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from configs.errors import UserError
 from configs.manifest import hash_file
 from configs.schema_corpus import FilesSource
 from data_processors.documents import Document, Wanted, valid_text
+from data_processors.topics import UNLABELLED
 
 from .records import Columns, to_document
 
@@ -27,6 +29,7 @@ FORMATS = {
     ".parquet": "parquet",
 }
 
+EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 Row = tuple[str, Mapping[str, Any]]  # "line 3" or "row 3", values by column
 
 
@@ -39,6 +42,9 @@ def read_files(source: FilesSource, wanted: Wanted) -> Iterator[Document]:
     root = Path(source.path).expanduser()
     if _format(source, root) == "folders":
         yield from _read_folders(source, root, wanted)
+        return
+    if _format(source, root) == "text":
+        yield from _read_texts(source, root, wanted)
         return
     columns = Columns(
         source.text_column,
@@ -86,7 +92,9 @@ def list_files(source: FilesSource) -> list[Path]:
         _format(source, root)
         return [root]
     kind = _format(source, root)
-    if kind == "folders":
+    if kind == "text":
+        found = sorted(path for path in root.rglob("*.txt") if path.is_file())
+    elif kind == "folders":
         found = sorted(path for path in root.glob("*/**/*.txt") if path.is_file())
     else:
         found = sorted(p for p in root.rglob("*") if p.is_file() and _matches(p, source.format))
@@ -109,10 +117,12 @@ def _format(source: FilesSource, path: Path) -> str:
     if path.is_dir():
         tables = any(p.suffix.lower() in FORMATS for p in path.rglob("*"))
         return "auto" if tables else "folders"
+    if path.suffix.lower() == ".txt":
+        return "text"
     if path.suffix.lower() not in FORMATS:
         raise UserError(
             f"source.path={path}: cannot tell the format from {path.suffix or 'no ending'!r}; name "
-            f"it {', '.join(FORMATS)}, or set source.format"
+            f"it {', '.join(FORMATS)}, .txt, or set source.format"
         )
     return FORMATS[path.suffix.lower()]
 
@@ -215,8 +225,27 @@ def _read_folders(source: FilesSource, root: Path, wanted: Wanted) -> Iterator[D
         topic = name.partition("/")[0]
         if not wanted(topic):
             continue
-        try:
-            text = path.read_text(encoding=_text_encoding(source.encoding))
-        except UnicodeDecodeError as error:
-            raise _undecodable(path, source.encoding, error) from error
+        text = _read_text(path, source.encoding)
         yield Document(name, text, topic, None, valid_text(root.name), name)
+
+
+def _read_texts(source: FilesSource, root: Path, wanted: Wanted) -> Iterator[Document]:
+    """Cuts plain texts at empty lines; with several files, a file is a topic."""
+    paths = list_files(source)
+    for path in paths:
+        topic = UNLABELLED if len(paths) == 1 else valid_text(path.stem)
+        if not wanted(topic):
+            continue
+        text = _read_text(path, source.encoding)
+        paragraphs = [part for part in EMPTY_LINE.split(text) if part.strip()]
+        for start in range(0, len(paragraphs), source.paragraphs):
+            name = f"{valid_text(path.name)}:{start + 1}"
+            own = "\n\n".join(paragraphs[start : start + source.paragraphs])
+            yield Document(name, own, topic, None, valid_text(path.name), name)
+
+
+def _read_text(path: Path, encoding: str) -> str:
+    try:
+        return path.read_text(encoding=_text_encoding(encoding))
+    except UnicodeDecodeError as error:
+        raise _undecodable(path, encoding, error) from error

@@ -12,10 +12,14 @@ from configs.manual import default_values
 from configs.schema import Config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-GROUPS = ("source", "tokenizer", "masking", "model", "router", "tracking", "experiment")
+GROUPS = (
+    *("source", "tokenizer", "masking", "model", "router", "moe_routing", "tracking"),
+    "experiment",
+)
 NEEDS = {
     "source=files": ["source.path=x"],
     "source=hub": ["source.dataset=owner/name"],
+    "experiment=moe_decoder": ["source.path=x"],
     "tokenizer=pretrained": ["tokenizer.path=x"],
 }
 PRESETS = [f"{group}={name}" for group in GROUPS for name in group_options(group)]
@@ -23,7 +27,8 @@ PRESETS = [f"{group}={name}" for group in GROUPS for name in group_options(group
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_yaml_composes(preset: str) -> None:
-    config = compose_config([preset, *NEEDS.get(preset, [])])
+    needs = ["source.path=x"] if preset.startswith("source=lamoe") else NEEDS.get(preset, [])
+    config = compose_config([preset, *needs])
     assert config.seed == 0
 
 

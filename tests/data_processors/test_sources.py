@@ -325,3 +325,18 @@ def test_newsgroups_without_network_is_one_line(
 
     monkeypatch.setattr("sklearn.datasets.fetch_20newsgroups", offline)
     assert "no route to host" in refusal("source=newsgroups")
+
+
+def test_a_plain_text_is_cut_at_empty_lines(tmp_path: Path) -> None:
+    parts = [f"speaker {number}:\nline {number}" for number in range(10)]
+    (tmp_path / "plays").mkdir()
+    path = tmp_path / "plays" / "hamlet.txt"
+    path.write_text("\n\n".join(parts) + "\n \n\n", encoding="utf-8")
+    documents = read("source=files", f"source.path={path}", "source.paragraphs=4")
+    assert [document.text for document in documents] == [
+        "\n\n".join(parts[start : start + 4]) for start in (0, 4, 8)
+    ]
+    assert len({document.group for document in documents}) == 3
+    (tmp_path / "plays" / "lear.txt").write_text("a\n\nb", encoding="utf-8")
+    several = read("source=files", f"source.path={path.parent}", "source.format=text")
+    assert {document.topic for document in several} == {"hamlet", "lear"}
