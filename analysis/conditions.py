@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from .bootstrap import interval
 from .documents import DocumentCounts
+from .origins import origin_interval
 
 
 def condition_losses(
@@ -29,7 +29,8 @@ def condition_losses(
 
     Returns:
         One row per chosen value and text's own value: `chosen`, `own`, `perplexity` (exp of the
-        mean loss over labels) with the 95% bootstrap interval `low`, `high` over origins, `change`
+        mean loss over labels) with the 95% bootstrap interval `low`, `high` over origins (NaN for
+        fewer than 3), `change`
         of the mean loss against the text's own value (nats per label, paired; + `change_low`,
         `change_high`; 0 for the own value), `origins`, `documents`, `labels`. Empty without
         conditions.
@@ -54,12 +55,13 @@ def condition_losses(
         totals = losses.to_numpy() * labels[:, None]  # (D, conditions)
         drawn_labels = weights[:, places[rows]].astype(float) * labels
         means = totals.sum(axis=0) / labels.sum()
-        scale = np.maximum(drawn_labels.sum(axis=1, keepdims=True), 1)
-        drawn = drawn_labels @ losses.to_numpy() / scale  # (B, conditions)
+        number = len(np.unique(places[rows]))
+        scale = drawn_labels.sum(axis=1, keepdims=True)
+        drawn = drawn_labels @ losses.to_numpy() / np.where(scale > 0, scale, np.nan)  # (B, …)
         at_home = losses.columns.get_loc(own)
         for position, chosen in enumerate(losses.columns):
-            low, high = interval(np.exp(drawn[:, position]))
-            change_low, change_high = interval(drawn[:, position] - drawn[:, at_home])
+            low, high = origin_interval(np.exp(drawn[:, position]), number)
+            change = origin_interval(drawn[:, position] - drawn[:, at_home], number)
             records.append(
                 {
                     "chosen": names[int(chosen)],
@@ -68,9 +70,9 @@ def condition_losses(
                     "low": float(low),
                     "high": float(high),
                     "change": means[position] - means[at_home],
-                    "change_low": float(change_low),
-                    "change_high": float(change_high),
-                    "origins": len(np.unique(places[rows])),
+                    "change_low": float(change[0]),
+                    "change_high": float(change[1]),
+                    "origins": number,
                     "documents": len(rows),
                     "labels": int(labels.sum()),
                 }

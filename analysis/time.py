@@ -4,25 +4,22 @@ What is permuted and resampled is the origin, not the document: the paragraphs o
 a date and a speaker, and are one observation of their time.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from .bootstrap import LEVEL, bootstrap_topic_sums, interval
+from .bootstrap import bootstrap_topic_sums
 from .dates import DatedOrigins, dated_origins
 from .documents import DocumentCounts, topic_sums
-from .origins import information_null
+from .origins import information_null, origin_interval
 from .permutations import (
     MIN_DOCUMENTS_FOR_P,
     family_wise_p,
     permutation_p,
     restricted_orders,
 )
-
-FEWEST_ORIGINS = 3  # of a period, for an interval
 
 
 def share_by_period(dated: DatedOrigins, data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
@@ -44,9 +41,8 @@ def share_by_period(dated: DatedOrigins, data: DocumentCounts, weights: np.ndarr
     draws = bootstrap_topic_sums(flat, dated.period_ids, number, weights[:, dated.rows])
     share = sums[:, :-1] / np.maximum(sums[:, -1:], 1)
     drawn = draws[..., :-1] / np.where(draws[..., -1:] > 0, draws[..., -1:], np.nan)
-    low, high = _interval(drawn)
     origins = np.bincount(dated.period_ids, minlength=number)
-    low[origins < FEWEST_ORIGINS], high[origins < FEWEST_ORIGINS] = np.nan, np.nan
+    low, high = origin_interval(drawn, origins[:, None])
     index = pd.MultiIndex.from_product(
         [dated.periods, data.layers, range(experts)], names=["period", "layer", "expert"]
     )
@@ -64,16 +60,6 @@ def share_by_period(dated: DatedOrigins, data: DocumentCounts, weights: np.ndarr
         **{name: np.broadcast_to(x[:, None], share.shape) for name, x in sizes.items()},
     }
     return pd.DataFrame({name: x.ravel() for name, x in columns.items()}, index).reset_index()
-
-
-def _interval(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval over the draws that hold an origin of the period."""
-    if not len(drawn):
-        return interval(drawn)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a period in no draw: NaN
-        low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
 
 
 def expert_trends(dated: DatedOrigins, data: DocumentCounts, orders: np.ndarray) -> pd.DataFrame:

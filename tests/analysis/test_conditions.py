@@ -63,9 +63,9 @@ def test_perplexities_equal_a_loop_and_changes_are_paired() -> None:
 def test_origins_of_alike_documents_widen_the_interval() -> None:
     told, documents, data = planted(0.2)
     weights = poisson_weights(data.ids, 200, 0)
-    rank = {number: row // 10 for row, number in enumerate(documents["document"])}
-    told["loss"] += told["document"].map(rank) % 2  # what ten neighbours have in common
-    groups = {name: f"o{row // 10}" for row, name in enumerate(data.ids)}
+    rank = {number: row // 4 for row, number in enumerate(documents["document"])}
+    told["loss"] += told["document"].map(rank) % 2  # what four neighbours have in common
+    groups = {name: f"o{row // 4}" for row, name in enumerate(data.ids)}
     width = [
         (frame.high - frame.low).mean()
         for frame in (
@@ -74,6 +74,15 @@ def test_origins_of_alike_documents_widen_the_interval() -> None:
         )
     ]
     assert width[0] > 1.5 * width[1]
+
+
+def test_two_origins_get_no_interval() -> None:
+    told, documents, data = planted(0.2)
+    weights = poisson_weights(data.ids, 50, 0)
+    groups = {name: f"o{row // 10}" for row, name in enumerate(data.ids)}
+    frame = condition_losses(told, NAMES, documents, data, weights, groups)
+    assert frame.origins.eq(2).all()
+    assert frame[["low", "high", "change_low"]].isna().all(axis=None)
 
 
 def test_other_routers_were_told_nothing() -> None:
