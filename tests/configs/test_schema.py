@@ -19,7 +19,6 @@ GROUPS = (
 NEEDS = {
     "source=files": ["source.path=x"],
     "source=hub": ["source.dataset=owner/name"],
-    "experiment=moe_decoder": ["source.path=x"],
     "tokenizer=pretrained": ["tokenizer.path=x"],
 }
 PRESETS = [f"{group}={name}" for group in GROUPS for name in group_options(group)]
