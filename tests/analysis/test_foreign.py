@@ -10,6 +10,9 @@ from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
 from tests.conftest import Command
 
+from .runs import make_report, write_run
+from .stores import Planted
+
 END = "<|endoftext|>"
 
 
@@ -62,5 +65,17 @@ def test_a_foreign_checkpoint_is_reported_without_a_train_stage(
     store = json.loads((run / "routing" / "store.json").read_text())
     assert store["target"] == "next"
     assert ["special", END] in store["substrata"]
-    page = (run / "report" / "report.html").read_text()
-    assert "Nothing is masked in this store" in page or "[MASK]" not in page.split("<script")[0]
+    assert (run / "report" / "report.html").stat().st_size > 1e6
+    tables = {path.stem for path in (run / "report" / "tables").iterdir()}
+    assert {"topics", "vocabulary", "substrata"} <= tables
+    assert not {"loss", "masked"} & tables
+
+
+def test_the_runs_own_training_is_not_told_of_another_model(tmp_path: Path) -> None:
+    config = write_run(tmp_path, Planted(), ("report.formats=[]",))
+    route = config.paths.routing / "manifest.json"
+    manifest = json.loads(route.read_text())
+    route.write_text(json.dumps(manifest | {"inputs": {"model": "2" * 32}}))
+    summary = json.loads((make_report(config) / "summary.json").read_text())
+    assert "validation_loss" not in summary
+    assert not [sentence for sentence in summary["verdict"] if sentence["subject"] == "model"]
