@@ -24,7 +24,8 @@ class Planted:
         tokens: untouched tokens per document (Poisson mean).
         masked: masked tokens per document.
         mask_effect: log-odds that [MASK] tokens add to the last expert.
-        tokens_names: readable token types.
+        token_names: readable token types.
+        sample_masked: first tokens of every sampled document that are masked, seen as type 0.
     """
 
     topics: tuple[str, ...] = ("arrays", "graphs", "plots", "stats")
@@ -38,6 +39,7 @@ class Planted:
     masked: int = 10
     mask_effect: float = 0.0
     token_names: tuple[str, ...] = (" the", " array", " graph", ",")
+    sample_masked: int = 0
 
 
 def planted_counts(
@@ -107,6 +109,9 @@ def write_store(
         )
         tables = _tables(facts, topics, counts, masked)
         sample, chosen = _sample(counts, np.argsort(order), len(plan.token_names), generator)
+        masked_here = sample["position"] < plan.sample_masked
+        sample["stratum"] = np.where(masked_here, STRATA.index("masked"), 0)
+        sample["input_id"] = np.where(masked_here, 0, sample["token_id"])
         writer.finish(facts, tables, sample, chosen, np.ones_like(chosen, dtype=np.float32))
     return folder
 

@@ -1,69 +1,13 @@
 """The page in a real browser: quiet, offline, its controls work, hostile text stays text."""
 
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from .runs import make_report, write_run
-from .stores import Planted
+from .browsing import NO_CHROMIUM, draw, visit
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on the path; install the system's chromium package"
-)
-HOSTILE = (
-    "</script><script>document.title='broken'</script>",
-    "<img src=x onerror=\"document.title='broken'\">",
-    "a\x00b\x1b[0m\u202egnp.exe",
-    "שלום עולם",
-    "{{ 7 * 7 }}" + "w" * 300,
-)
-TOKENS = (" the", "</script>", "<b>bold", "\u202e", "שלום", "\n")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
-    config = write_run(tmp_path_factory.mktemp("plain"), Planted(effect=1.5))
-    return (make_report(config) / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
-    plan = Planted(topics=HOSTILE, effect=1.5, token_names=TOKENS)
-    config = write_run(tmp_path_factory.mktemp("hostile"), plan, warnings=("<i>look</i>",))
-    return (make_report(config) / "report.html").as_uri()
-
-
-def visit(browser: Browser, url: str, **options: Any) -> tuple[Page, list[str]]:
-    """Opens a page, scrolls through it; returns it and everything that went wrong."""
-    page = browser.new_context(**options).new_page()
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("request", lambda request: troubles.extend({request.url} - {url}))
-    page.goto(url)
-    return page, troubles
-
-
-def draw(page: Page, *names: str) -> None:
-    """Scrolls to figures (all, if none is named) until they are drawn."""
-    named = ", ".join(f".plot[data-panel={name}]" for name in names)
-    for plot in page.locator(named or ".plot").all():
-        plot.scroll_into_view_if_needed()
-        plot.locator(".main-svg").first.wait_for()
+pytestmark = NO_CHROMIUM
 
 
 def heatmap(page: Page, expression: str) -> Any:

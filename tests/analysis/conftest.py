@@ -1,0 +1,49 @@
+"""What tests in a browser share: the browser, a plain report and one full of hostile text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from .browsing import CHROMIUM
+from .runs import make_report, write_run
+from .stores import Planted
+
+HOSTILE = (
+    "</script><script>document.title='broken'</script>",
+    "<img src=x onerror=\"document.title='broken'\">",
+    "a\x00b\x1b[0m\u202egnp.exe",
+    "שלום עולם",
+    "{{ 7 * 7 }}" + "w" * 300,
+)
+TOKENS = (" the", "</script>", "<b>bold", "\u202e", "שלום", "\n")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One at a time: two cannot be driven from one thread."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def plain_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plan = Planted(effect=1.5, sample_masked=3)
+    return make_report(write_run(tmp_path_factory.mktemp("plain"), plan))
+
+
+@pytest.fixture(scope="session")
+def plain(plain_report: Path) -> str:
+    return (plain_report / "report.html").as_uri()
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    plan = Planted(topics=HOSTILE, effect=1.5, token_names=TOKENS)
+    config = write_run(tmp_path_factory.mktemp("hostile"), plan, warnings=("<i>look</i>",))
+    return (make_report(config) / "report.html").as_uri()
