@@ -26,7 +26,7 @@ moescope <stage> [KEY=VALUE ...]      what do the experts of an MoE transformer 
 
   corpus     texts with topics, cleaned and split
   mask       tokenizer, windows, fixed evaluation masks
-  train      the MoE encoder
+  train      the model, encoder or decoder
   route      every routing decision of the probe split, as tables
   report     statistics and the HTML page
   compare    several finished runs on one page

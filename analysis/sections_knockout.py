@@ -24,7 +24,7 @@ def causes_section(results: RoutingResults) -> Section:
                 "Loss without the expert",
                 "A point to the right of the grey bar is an expert whose topic loses more than by "
                 "any expert of that load; a diamond as far right means that all topics lose.",
-                f"{size} Unit: change of loss, nats per masked token, mean over documents. "
+                f"{size} Unit: change of loss, nats per predicted token, mean over documents. "
                 "Baseline: 0, the controls, and the other topics; p one-sided by bootstrap-t over "
                 "documents, family-wise.",
                 {ALL_LAYERS: knockout_figure(frame, results.permutations)},
@@ -36,7 +36,7 @@ def causes_section(results: RoutingResults) -> Section:
                 "Experts on the right are chosen more for their topic; only those above the line "
                 "matter more to it. Association is no evidence of effect.",
                 f"{size} Unit: log2 of the topic's share over the mean of topics; own topic's "
-                "change of loss minus that of the others, nats per masked token. Baseline: 0.",
+                "change of loss minus that of the others, nats per predicted token. Baseline: 0.",
                 {ALL_LAYERS: association_figure(beside)},
                 beside,
             ),

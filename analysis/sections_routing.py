@@ -198,13 +198,23 @@ def strata_section(results: RoutingResults) -> Section:
             )
         )
     panels += substrata_panels(results)
-    return Section(
-        "masks",
-        "Masked and special positions",
-        "Masked language models route masked positions by themselves. They are kept apart here, "
-        "so that the share of masks cannot pass for a topic.",
-        panels,
-    )
+    if results.masked.empty:
+        title, lead = (
+            "Kinds of position",
+            (
+                "Nothing is masked here: a decoder predicts every token from those before it. Tokens "
+                "that open and close texts are kept apart, so that they cannot pass for a topic."
+            ),
+        )
+    else:
+        title, lead = (
+            "Masked and special positions",
+            (
+                "Masked language models route masked positions by themselves. They are kept apart "
+                "here, so that the share of masks cannot pass for a topic."
+            ),
+        )
+    return Section("masks", title, lead, panels)
 
 
 def vocabulary_section(results: RoutingResults) -> Section:

@@ -1,5 +1,6 @@
 """The chapters before routing: the corpus and training; and the table of layers."""
 
+import numpy as np
 import pandas as pd
 
 from .corpus_audit import CorpusAudit
@@ -139,7 +140,7 @@ def training_panels(
             "Loss",
             "The distance below the dashed line is what the model knows beyond how frequent "
             "tokens are.",
-            f"{tokens} Unit: nats per masked token, without balance losses. {baseline}",
+            f"{tokens} Unit: nats per predicted token, without balance losses. {baseline}",
             {ALL_LAYERS: loss_figure(curves.curves, unigram)},
             curves.curves,
         )
@@ -150,9 +151,9 @@ def training_panels(
                 "topic-loss",
                 "Validation loss by topic",
                 "Topics that lie lower are easier to predict.",
-                f"{tokens} Unit: nats per masked token. Baseline: the other topics.",
+                f"{tokens} Unit: nats per predicted token. Baseline: the other topics.",
                 {ALL_LAYERS: topic_loss_figure(curves.topics, results.topics)},
-                curves.topics,
+                curves.topics.assign(perplexity=np.exp(curves.topics["loss"])),
                 by_topic=True,
             )
         )

@@ -22,7 +22,7 @@ LONGEST_WARNING = 400
 
 @dataclass(frozen=True)
 class ModelQuality:
-    """Validation loss and unigram entropy, nats per masked token; tokens seen in training."""
+    """Validation loss and unigram entropy, nats per predicted token; tokens seen in training."""
 
     validation_loss: float
     unigram_entropy: float
@@ -61,7 +61,7 @@ def model_sentences(quality: ModelQuality) -> Iterator[Sentence]:
     """What the model has learned, without which its routing means little."""
     gain = quality.unigram_entropy - quality.validation_loss
     little = gain < LEARNED_LITTLE
-    claim = f"The model predicts masked tokens {number(gain, 3)} nats better than frequency does."
+    claim = f"The model predicts tokens {number(gain, 3)} nats better than frequency does."
     if little:
         claim = (
             "The model has learned little more than token frequencies: do not read its routing "
@@ -71,7 +71,7 @@ def model_sentences(quality: ModelQuality) -> Iterator[Sentence]:
         "model",
         "warning" if little else "fact",
         claim,
-        f"Validation loss {number(quality.validation_loss, 4)} nats per masked token after "
+        f"Validation loss {number(quality.validation_loss, 4)} nats per predicted token after "
         f"{quality.train_tokens:,} training tokens; baseline: {number(quality.unigram_entropy, 4)} "
         "nats from token frequencies, same positions.",
     )

@@ -19,7 +19,10 @@ def masked_sentences(results: RoutingResults) -> Iterator[Sentence]:
     frame = results.masked
     if frame.empty:
         yield Sentence(
-            "masked", "fact", "Nothing is masked in this store.", "All tokens are untouched text."
+            "masked",
+            "fact",
+            "Nothing is masked: every token is routed as it stands in the text.",
+            "All tokens are untouched text.",
         )
         return
     best = frame.loc[frame.groupby("layer").log2_ratio.idxmax()]

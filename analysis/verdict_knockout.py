@@ -38,8 +38,8 @@ def knockout_sentences(results: RoutingResults) -> Iterator[Sentence]:
         "none" if specific.empty else "finding" if beyond else "fact",
         _claim(specific, felt, top, len(frame)),
         f"{'; '.join(_pair(row, results) for row in rows(listed))}. n = {top.documents} documents "
-        f"per topic; unit: nats per masked token; baseline: {top.controls} load-matched experts, "
-        "and the other topics; p one-sided, family-wise over the pairs.",
+        f"per topic; unit: nats per predicted token; baseline: {top.controls} load-matched "
+        "experts, and the other topics; p one-sided, family-wise over the pairs.",
     )
 
 
@@ -48,7 +48,7 @@ def _claim(specific: pd.DataFrame, felt: pd.DataFrame, top: Any, pairs: int) -> 
     if not specific.empty:
         return (
             f"Taking away {name} harms “{topic}” more than other topics: its loss rises by "
-            f"{number(top.effect, 2)} nats per masked token, theirs by "
+            f"{number(top.effect, 2)} nats per predicted token, theirs by "
             f"{number(top.other_effect, 2)}; {_against_controls(top)}"
             + (f"; {len(specific)} of {pairs} pairs are like this." if len(specific) > 1 else ".")
         )

@@ -18,7 +18,7 @@ def loss_figure(curves: pd.DataFrame, unigram_entropy: float | None) -> go.Figur
         _curve(part, str(split), SPLITS[str(split)][0], mode=SPLITS[str(split)][1])
         for split, part in own.groupby("split", sort=False)
     ]
-    result = figure(traces, x_title="step", y_title="nats per masked token")
+    result = figure(traces, x_title="step", y_title="nats per predicted token")
     if unigram_entropy is not None:
         baseline(result, unigram_entropy, f"token frequencies: {number(unigram_entropy)} nats")
     return result
@@ -44,7 +44,7 @@ def topic_loss_figure(losses: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
         trace.line.dash = style.dash
         trace.meta = {"topic": index}
         traces.append(trace)
-    return figure(traces, x_title="step", y_title="nats per masked token", height=380)
+    return figure(traces, x_title="step", y_title="nats per predicted token", height=380)
 
 
 def layer_curve_figure(layers: pd.DataFrame, metric: str, title: str) -> go.Figure:
