@@ -275,7 +275,7 @@ def main() -> None:
     """Runs the three measurements and prints them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, less certain")
-    parser.add_argument("--millions", type=int, default=4, help="tokens of the larger recording")
+    parser.add_argument("--millions", type=int, default=10, help="tokens of the larger recording")
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--record", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
