@@ -1,0 +1,86 @@
+"""Losses under every value of the masked router's column."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from configs.errors import UserError
+from configs.stage import execute
+from data_processors.corpus import STAGE as CORPUS
+from data_processors.mask import STAGE as MASK
+from inference.conditions import perplexity_matrix
+from model import MoescopeConfig, MoescopeForCausalLM
+
+from .runs import SIZES, make_config, route, save
+
+ROUTER = {"name": "masked", "column": "topic", "policy": "exact", "renormalise": True}
+
+
+def decoder(vocab_size: int, topics: list[str]) -> MoescopeForCausalLM:
+    torch.manual_seed(0)
+    config = MoescopeConfig(
+        vocab_size=vocab_size,
+        router={**ROUTER, "values": topics},
+        is_causal=True,
+        moe_intermediate_size=8,
+        num_experts=6,
+        initializer_range=0.3,
+        max_position_embeddings=64,
+        **SIZES,
+    )
+    return MoescopeForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("packing", ["none", "blocks"])
+def test_own_values_give_the_losses_of_the_documents(tmp_path: Path, packing: str) -> None:
+    dataset = make_config(tmp_path, f"dataset.packing={packing}")
+    execute(CORPUS, dataset, "test")
+    counts = execute(MASK, dataset, "test").counts
+    topics = counts["topics"]
+    model = save(decoder(counts["vocab_size"], topics), dataset, tmp_path / "model")
+    _, own = route(dataset, model)
+    assert own.facts.conditions == []
+    assert own.conditions.empty
+    _, store = route(dataset, model, "route.conditions=all")
+    assert store.facts.condition_column == "topic"
+    assert store.facts.conditions == topics
+    frame = store.conditions
+    assert len(frame) == len(topics) * store.facts.num_documents
+    documents = store.documents.set_index("document")
+    assert (frame["own"].to_numpy() == documents.loc[frame["document"], "topic_id"]).all()
+    same = frame[frame["own"] == frame["condition"]]
+    expected = documents.loc[same["document"], "loss"].to_numpy()
+    np.testing.assert_allclose(same["loss"], expected, atol=1e-5)
+    other = frame[(frame["own"] + 1) % len(topics) == frame["condition"]]
+    assert not np.isclose(other["loss"], expected, atol=1e-4).any()
+    pd.testing.assert_frame_equal(own.documents, store.documents)
+    # a document's experts are those of its own topic
+    counts_DLE = np.asarray(store.expert_counts)
+    owners = np.arange(6) * len(topics) // 6
+    for row, topic in enumerate(store.documents["topic_id"]):
+        assert counts_DLE[row][:, owners != topic].sum() == 0
+
+
+def test_the_matrix_weighs_documents_by_their_labels() -> None:
+    frame = pd.DataFrame(
+        {
+            "own": [0, 0, 1, 0, 0, 1],
+            "condition": [0, 0, 0, 1, 1, 1],
+            "loss": [1.0, 3.0, 2.0, 2.0, 2.0, 0.0],
+            "num_labels": [3, 1, 5, 3, 1, 5],
+        }
+    )
+    matrix = perplexity_matrix(frame)
+    np.testing.assert_allclose(matrix, np.exp([[1.5, 2.0], [2.0, 0.0]]))
+
+
+def test_a_document_of_an_unknown_value_is_named(tmp_path: Path) -> None:
+    dataset = make_config(tmp_path)
+    execute(CORPUS, dataset, "test")
+    counts = execute(MASK, dataset, "test").counts
+    model = save(decoder(counts["vocab_size"], counts["topics"][:2]), dataset, tmp_path / "model")
+    with pytest.raises(UserError, match=r"document .*unknown value"):
+        route(dataset, model)
