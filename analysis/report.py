@@ -97,13 +97,13 @@ def sections(findings: Findings) -> list[Section]:
         topics_section(results),
         depth_section(results),
         vocabulary_section(results),
+        *senses_sections(results),
         strata_section(results),
         flow_section(results),
         causes_section(results),
         confidence_section(results),
         checkpoints_section(results),
         *time_sections(results),
-        *senses_sections(results),
     ]
 
 

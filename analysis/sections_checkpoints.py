@@ -3,7 +3,7 @@
 import pandas as pd
 
 from .figures.checkpoints import saturation_figure
-from .page import ALL_LAYERS, Panel, Section
+from .page import ALL_LAYERS, OVER_TIME, Panel, Section
 from .records import rows
 from .results import RoutingResults
 from .verdict_checkpoints import saturation_claim
@@ -21,6 +21,7 @@ def checkpoints_section(results: RoutingResults) -> Section:
         notes=[]
         if not frame.empty
         else [("No snapshots", "This run kept none; train.snapshots=5 keeps five.")],
+        group=OVER_TIME,
     )
 
 

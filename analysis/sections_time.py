@@ -3,7 +3,7 @@
 import pandas as pd
 
 from .figures.time import condition_figure, period_figure
-from .page import ALL_LAYERS, Panel, Section
+from .page import ALL_LAYERS, OVER_TIME, Panel, Section
 from .records import rows
 from .results import RoutingResults
 from .text import p_text, percent
@@ -30,7 +30,7 @@ def time_sections(results: RoutingResults) -> list[Section]:
             f"Documents from {time.periods[0]} to {time.periods[-1]}: do experts come and go with "
             "the years? Topics may come and go with them; this chapter does not tell the two apart."
         )
-    return [Section("time", title, lead, panels)] if panels else []
+    return [Section("time", title, lead, panels, group=OVER_TIME)] if panels else []
 
 
 def _condition_panel(told: pd.DataFrame) -> Panel:
