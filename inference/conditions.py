@@ -17,7 +17,8 @@ from data_processors.conditions import value_names
 
 from .forward import Observer
 from .split import Split
-from .store import CONDITION_FIELDS, CONDITIONS_FILE
+from .store import CONDITIONS_FILE
+from .store_fields import CONDITION_FIELDS
 from .tables import FIXED_POINT
 
 

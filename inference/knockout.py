@@ -19,7 +19,8 @@ from .chunks import examples_of
 from .forward import Observer
 from .knockout_choice import Knockout, choose_knockouts, choose_measured, topic_counts
 from .split import Split
-from .store import KNOCKOUT_FIELDS, KNOCKOUT_FILE, KnockoutMode
+from .store import KNOCKOUT_FILE, KnockoutMode
+from .store_fields import KNOCKOUT_FIELDS
 from .tables import FIXED_POINT, TableSizes
 
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from transformers import PreTrainedModel
 
 from configs.allocator import keep_freed_memory
@@ -25,12 +24,12 @@ from train.snapshots import find_snapshots
 from .checkpoint import checkpoint_fingerprint
 from .conditions import condition_names, write_conditions
 from .knockout import possible_knockout, write_knockouts
-from .processes import Processes, Share
-from .recorder import RoutingRecorder
+from .processes import Processes
 from .recording import Recording, model_path, open_recording
 from .saturation import write_saturation
 from .senses import LabelledText, read_senses, write_senses
-from .spool import Spool, in_order
+from .shares import put_together, record_alone, record_share
+from .spool import Spool
 from .store import FORMAT, StoreFacts
 from .store_writer import StoreWriter
 from .token_classes import TOKEN_CLASSES
@@ -63,11 +62,11 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
             top_k=sizes.top_k,
         ) as writer:
             if processes is None:
-                recorder = _record(recording, spool, writer)
+                recorder = record_alone(recording, spool, writer)
             else:
                 record_share(recording, spool, processes.share)
                 processes.wait_for_others()
-                recorder = _put_together(recording, spool, writer, processes.share.count)
+                recorder = put_together(recording, spool, writer, processes.share.count)
             facts = _store_facts(recording, recorder.num_tokens, writer.num_documents)
             facts = facts.model_copy(update={"senses": sorted({each.token for each in senses})})
             sample = recorder.sample.columns(sizes.num_layers, sizes.top_k)
@@ -76,52 +75,6 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
         _add_experiments(run.output_dir, recording, facts, senses)
         spool.discard()
     return _counts(facts, recording.network, elapsed_s)
-
-
-def record_share(recording: Recording, spool: Spool, share: Share) -> None:
-    """Records one process' share of the chunks into a spool of its own below `spool`."""
-    own, recorder = spool.part(share.name), recording.new_recorder()
-    done = own.load()
-    if done is not None:
-        done.give(recorder)
-
-    def save(number: int, documents: pa.Table) -> None:
-        own.chunk_done(number, documents, recorder)
-
-    after = done.chunks if done else 0
-    own.save(recording.run_chunks(recorder, save, after=after, share=share), recorder)
-
-
-def _record(recording: Recording, spool: Spool, writer: StoreWriter) -> RoutingRecorder:
-    """Records the whole split, from where an unfinished pass was."""
-    recorder, done = recording.new_recorder(), spool.load()
-    if done is not None:
-        done.give(recorder)
-        for batch in done.documents:
-            writer.append(pa.Table.from_batches([batch]))
-        console.print(f"route: going on after {done.num_tokens:,} tokens ({spool.folder})")
-
-    def write(number: int, documents: pa.Table) -> None:
-        writer.append(documents)
-        spool.chunk_done(number, documents, recorder)
-
-    recording.run_chunks(recorder, write, after=done.chunks if done else 0)
-    return recorder
-
-
-def _put_together(
-    recording: Recording, spool: Spool, writer: StoreWriter, count: int
-) -> RoutingRecorder:
-    """Adds the shares up; the documents are written as one pass would write them."""
-    recorder, batches = recording.new_recorder(), []
-    for rank in range(count):
-        recorded = spool.part(Share(rank, count).name).load()
-        assert recorded is not None, f"share {rank} is not complete"
-        recorded.give(recorder)
-        batches += recorded.documents
-    for batch in in_order(batches):
-        writer.append(pa.Table.from_batches([batch]))
-    return recorder
 
 
 def _open_spool(run: StageRun) -> Spool:

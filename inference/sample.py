@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .store import SAMPLE_FIELDS
+from .store_fields import SAMPLE_FIELDS
 
 
 def topic_ranks(ids: Sequence[str], topic_ids: np.ndarray, seed: int) -> np.ndarray:

@@ -23,7 +23,8 @@ from .chunks import examples_of
 from .forward import Observer
 from .recorder import real_positions
 from .split import Split
-from .store import SATURATION_FIELDS, SATURATION_FILE
+from .store import SATURATION_FILE
+from .store_fields import SATURATION_FIELDS
 from .tables import UNTOUCHED
 
 

@@ -21,7 +21,8 @@ from data_processors.sources.records import Columns
 from .forward import Observer
 from .recorder import real_positions
 from .split import Split
-from .store import SENSE_FIELDS, SENSES_FILE
+from .store import SENSES_FILE
+from .store_fields import SENSE_FIELDS
 
 COLUMNS = ("text", "token", "sense")
 

@@ -16,6 +16,15 @@ from safetensors.numpy import load_file
 
 from configs.errors import UserError
 
+from .store_fields import (
+    CONDITION_FIELDS,
+    DOCUMENT_FIELDS,
+    KNOCKOUT_FIELDS,
+    SAMPLE_FIELDS,
+    SATURATION_FIELDS,
+    SENSE_FIELDS,
+)
+
 FORMAT = 2
 STRATA = ("untouched", "masked", "replaced", "kept", "special")
 FACTS_FILE, TABLES_FILE = "store.json", "tables.safetensors"
@@ -23,59 +32,6 @@ DOCUMENTS_FILE, SAMPLE_FILE = "documents.parquet", "sample.parquet"
 KNOCKOUT_FILE, SATURATION_FILE = "knockout.parquet", "saturation.parquet"
 SENSES_FILE, CONDITIONS_FILE = "senses.parquet", "conditions.parquet"
 KnockoutMode = Literal["none", "top", "all"]
-
-DOCUMENT_FIELDS = [
-    pa.field("document", pa.int32()),
-    pa.field("id", pa.string()),
-    pa.field("topic", pa.string()),
-    pa.field("topic_id", pa.int32()),
-    pa.field("date", pa.date32()),
-    pa.field("num_tokens", pa.int32()),
-    pa.field("loss", pa.float32()),
-    pa.field("num_labels", pa.int32()),
-    pa.field("num_untouched", pa.int32()),
-    pa.field("num_masked", pa.int32()),
-]
-SAMPLE_FIELDS = [
-    pa.field("document", pa.int32()),
-    pa.field("position", pa.int32()),
-    pa.field("token_id", pa.int32()),
-    pa.field("input_id", pa.int32()),
-    pa.field("stratum", pa.int8()),
-    pa.field("loss", pa.float32()),
-    pa.field("predicted_id", pa.int32()),
-]
-KNOCKOUT_FIELDS = [
-    pa.field("layer", pa.int32()),
-    pa.field("expert", pa.int32()),
-    pa.field("kind", pa.string()),
-    pa.field("chosen_for", pa.int32()),
-    pa.field("load", pa.float64()),
-    pa.field("document", pa.int32()),
-    pa.field("loss_change", pa.float64()),
-    pa.field("num_labels", pa.int32()),
-]
-SATURATION_FIELDS = [
-    pa.field("step", pa.int32()),
-    pa.field("layer", pa.int32()),
-    pa.field("document", pa.int32()),
-    pa.field("shared", pa.int32()),
-    pa.field("chosen", pa.int32()),
-]
-CONDITION_FIELDS = [
-    pa.field("document", pa.int32()),
-    pa.field("own", pa.int16()),
-    pa.field("condition", pa.int16()),
-    pa.field("loss", pa.float64()),
-    pa.field("num_labels", pa.int32()),
-]
-SENSE_FIELDS = [
-    pa.field("text", pa.int32()),
-    pa.field("token", pa.string()),
-    pa.field("sense", pa.string()),
-    pa.field("spelling", pa.string()),
-    pa.field("num_tokens", pa.int32()),
-]
 
 
 class StoreFacts(BaseModel):

@@ -11,14 +11,13 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from .store import (
-    DOCUMENT_FIELDS,
     DOCUMENTS_FILE,
     FACTS_FILE,
-    SAMPLE_FIELDS,
     SAMPLE_FILE,
     TABLES_FILE,
     StoreFacts,
 )
+from .store_fields import DOCUMENT_FIELDS, SAMPLE_FIELDS
 
 
 class StoreWriter:

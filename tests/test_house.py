@@ -46,7 +46,8 @@ def test_model_travels_alone() -> None:
 
 
 def test_analysis_needs_neither_torch_nor_transformers() -> None:
-    files = [*(ROOT / "analysis").rglob("*.py"), ROOT / "inference" / "store.py"]
+    store = [ROOT / "inference" / name for name in ("store.py", "store_fields.py")]
+    files = [*(ROOT / "analysis").rglob("*.py"), *store]
     for path in files:
         for level, module in imported_modules(path):
             assert level or module.split(".")[0] not in ("torch", "transformers"), path.name

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.store import SAMPLE_FIELDS, STRATA, StoreFacts
+from inference.store import STRATA, StoreFacts
+from inference.store_fields import SAMPLE_FIELDS
 from inference.store_writer import StoreWriter
 
 

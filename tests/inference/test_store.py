@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from configs.errors import UserError
-from inference.store import DOCUMENT_FIELDS, SAMPLE_FIELDS, RoutingStore, StoreFacts
+from inference.store import RoutingStore, StoreFacts
+from inference.store_fields import DOCUMENT_FIELDS, SAMPLE_FIELDS
 from inference.store_writer import StoreWriter
 
 FACTS = StoreFacts(
