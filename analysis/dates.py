@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from .documents import DocumentCounts, topic_sums
+from .origins import origin_units
 
 MOST_PERIODS = 12
 WIDTHS = (1, 3, 6, 12, 24, 60, 120, 240, 300, 600, 1200)  # months
@@ -55,16 +56,14 @@ def dated_origins(
     names = [
         origins.get(data.ids[row], data.ids[row]) if origins else data.ids[row] for row in rows
     ]
-    keys = pd.MultiIndex.from_arrays([names, months])
-    units, _ = pd.factorize(keys)  # numbered by first document
-    first = rows[np.unique(units, return_index=True)[1]]
-    own_months = months[np.searchsorted(rows, first)]
+    units, first = origin_units(names, months)
+    own_months = months[first]
     periods, period_ids = name_periods(own_months)
     if len(periods) < 2:
         return None
     number = len(first)
     return DatedOrigins(
-        rows=first,
+        rows=rows[first],
         months=own_months,
         counts=topic_sums(data.counts[rows].reshape(len(rows), -1), units, number),
         tokens=topic_sums(data.tokens[rows], units, number),

@@ -5,7 +5,8 @@ Where they share the topic, too, shuffling documents takes an origin for as many
 has documents.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,26 @@ from .permutations import (
 
 FEWEST_PER_TOPIC = 2  # with one origin, topic and origin are the same thing
 FEWEST_FOR_INTERVAL = 3
+
+
+def origin_units(origins: Sequence[Any], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers the origins, apart where their documents differ in label.
+
+    Args:
+        origins: of each document (D).
+        labels: topic or date of each document (D).
+
+    Returns:
+        (D) number of each document's unit, and (U) ascending row of each unit's first document.
+    """
+    units, _ = pd.factorize(pd.MultiIndex.from_arrays([list(origins), labels]))
+    return units, np.unique(units, return_index=True)[1]
+
+
+def origins_suffice(topics: np.ndarray) -> bool:
+    """Whether topics (U) can be shuffled over origins: ten of them, no topic of one alone."""
+    enough = len(topics) >= MIN_DOCUMENTS_FOR_P
+    return enough and int(np.bincount(topics).min()) >= FEWEST_PER_TOPIC
 
 
 def information_null(
@@ -64,8 +85,7 @@ def origin_information(
     """
     columns = ["layer", "bits", "null_bits", "share", "p_value", "family_p_value", "origins"]
     names = [origins.get(name, name) for name in data.ids] if origins else data.ids
-    units, _ = pd.factorize(pd.MultiIndex.from_arrays([names, data.topic_ids]))
-    first = np.unique(units, return_index=True)[1]
+    units, first = origin_units(names, data.topic_ids)
     if len(first) == len(data.ids) or len(data.topics) < 2:
         return pd.DataFrame(columns=columns)
     counts = topic_sums(data.counts.reshape(len(units), -1), units, len(first))
@@ -75,8 +95,7 @@ def origin_information(
     )
     mean, spread = null.mean(axis=0), np.where(null.std(axis=0) > 0, null.std(axis=0), 1)
     p_value, family_p = (np.full(observed.shape, np.nan) for _ in range(2))
-    fewest = int(np.bincount(topics).min())
-    if len(first) >= MIN_DOCUMENTS_FOR_P and fewest >= FEWEST_PER_TOPIC:
+    if origins_suffice(topics):
         p_value = permutation_p(observed, null)
         family_p = family_wise_p((observed - mean) / spread, (null - mean) / spread)
     return pd.DataFrame(
@@ -88,7 +107,7 @@ def origin_information(
             "p_value": p_value,
             "family_p_value": family_p,
             "origins": len(first),
-            "fewest_origins": fewest,
+            "fewest_origins": int(np.bincount(topics).min()),
             "permutations": len(orders),
         }
     )

@@ -92,6 +92,7 @@ def analyse_routing(
     weights = poisson_weights(data.ids, settings.bootstrap, seed)
     null = topic_null(data, permuted_topics(orders, data.topic_ids))
     sample = token_sample(store, data)
+    sampled = [data.ids[row] for row in sample.rows]
     information = topic_information(data, null, weights)
     types = type_counts(store)
     tables, strata = store.tables, store.facts.strata
@@ -108,7 +109,11 @@ def analyse_routing(
             tables["topic_stratum"], tables["topic_stratum_tokens"], strata, data.layers
         ),
         information=information,
-        beyond=beyond_vocabulary(sample, restricted_orders(orders, sample.rows)),
+        beyond=beyond_vocabulary(
+            sample,
+            restricted_orders(orders, sample.rows),
+            [origins.get(name, name) for name in sampled] if origins else None,
+        ),
         cells=topic_expert_cells(data, weights, null.largest_cell),
         masked=masked_experts(data, weights),
         entropy=router_entropy(

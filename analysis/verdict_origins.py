@@ -29,10 +29,22 @@ def origin_sentences(results: RoutingResults) -> Iterator[Sentence]:
             "to shuffle topics over."
         )
     elif lost.empty:
-        claim = "That holds when whole origins, not documents, swap topics."
+        claim = f"That holds when whole origins, not documents, swap topics{_beyond(results)}."
     else:
         claim = (
             f"In {layer_names(lost)} it may be sources rather than topics: when whole origins, not "
             "documents, swap topics, there is no evidence."
         )
     yield Sentence("origins", "fact" if lost.empty else "warning", claim, evidence)
+
+
+def _beyond(results: RoutingResults) -> str:
+    """Says whether what goes beyond vocabulary holds, too, where it was found."""
+    frame = results.beyond
+    found = frame[frame.family_p_value <= results.alpha]
+    if found.empty:
+        return ""
+    lost = found[~(found.origin_family_p_value <= results.alpha)]
+    if lost.empty:
+        return ", and so does what goes beyond vocabulary"
+    return f"; what goes beyond vocabulary in {layer_names(lost)} does not"

@@ -1,19 +1,17 @@
 """E4 sees context, and is blind to topics that differ in their words alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.beyond_vocabulary import (
-    beyond_vocabulary,
-    other_topics_expectation,
-    type_expectation,
-    type_table,
-)
+from analysis.beyond_vocabulary import beyond_vocabulary
 from analysis.documents import topic_sums
 from analysis.information import information_bits
 from analysis.permutations import document_orders, permuted_topics, restricted_orders
+from analysis.type_expectation import other_topics_expectation, type_expectation, type_table
 
 from .samples import PlantedTokens, document_choices, planted_sample
 
@@ -106,6 +104,29 @@ def test_shuffled_topics_are_not_rejected_too_often() -> None:
     plan = PlantedTokens(document_noise=0.8, documents_per_topic=12, tokens=30)
     p_values = np.array([analyse(plan, 50 + seed, 39).p_value[0] for seed in range(60)])
     assert (p_values <= 0.05).sum() <= stats.binom.ppf(0.9999, 60, 0.05)
+
+
+def test_origins_with_a_context_of_their_own_do_not_pass_for_topics() -> None:
+    """Five documents of an origin go to one expert more; topics have no effect."""
+    by_document, by_origin = [], []
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        origins = PlantedTokens(topics=16, documents_per_topic=5, context=1.0)
+        sample = planted_sample(origins, generator)
+        numbers = sample.topic_ids  # what the sample calls topics are origins here
+        topics = generator.permutation(np.arange(16) % 2)[numbers]
+        relabelled = replace(sample, topic_ids=topics, topics=("a", "b"))
+        orders = document_orders(generator, len(topics), 39)
+        frame = beyond_vocabulary(relabelled, orders, [str(number) for number in numbers])
+        by_document.append(frame.family_p_value[0])
+        by_origin.append(frame.origin_family_p_value[0])
+    assert np.mean(np.array(by_document) <= 0.05) > 0.5
+    assert np.sum(np.array(by_origin) <= 0.05) <= stats.binom.ppf(0.999, 30, 0.05)
+
+
+def test_without_origins_the_test_by_origin_is_the_one_by_document() -> None:
+    frame = analyse(PlantedTokens(context=1.0), 0)
+    assert frame.origin_family_p_value.tolist() == frame.family_p_value.tolist()
 
 
 def test_few_documents_get_no_p_value() -> None:
