@@ -24,7 +24,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention import MoescopeAttention, build_norm, rotary_cos_sin, sinusoidal_positions
 from .configuration_moescope import MoescopeConfig
-from .experts_cpu import moescope_cpu_experts_forward
+from .experts_one_token import cpu_experts_forward
 from .feed_forward import MoescopeHead, MoescopeMLP
 from .initialization import init_module
 from .loss import language_model_loss
@@ -32,7 +32,7 @@ from .outputs import MoescopeLMOutput, MoescopeModelOutput
 from .router import ROUTERS
 from .routing import Router, Routing, RoutingContext, routing_context
 
-ALL_EXPERTS_FUNCTIONS.register("moescope_cpu", moescope_cpu_experts_forward)
+ALL_EXPERTS_FUNCTIONS.register("moescope_cpu", cpu_experts_forward)
 
 
 @use_experts_implementation
