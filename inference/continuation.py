@@ -12,9 +12,12 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from configs.errors import UserError
 from configs.schema_generate import Generate
 
 from .loaded_model import LoadedModel, TokenUse
+
+ALMOST_ZERO = 1e-4  # a temperature below overflows the scores that it divides
 
 
 class TokenSampler:
@@ -22,7 +25,7 @@ class TokenSampler:
 
     def __init__(self, settings: Generate, generator: torch.Generator) -> None:
         self._generator = generator
-        self._greedy = settings.temperature == 0
+        self._greedy = settings.temperature < ALMOST_ZERO
         self._warpers = LogitsProcessorList()
         if not self._greedy:
             self._warpers.append(TemperatureLogitsWarper(float(settings.temperature)))
@@ -32,8 +35,14 @@ class TokenSampler:
             self._warpers.append(TopPLogitsWarper(settings.top_p))
 
     def __call__(self, logits: Tensor) -> int:
-        """Returns a token id from scores (V,); drawn on the host, alike on every device."""
+        """Returns a token id from scores (V,); drawn on the host, alike on every device.
+
+        Raises:
+            UserError: scores that are no numbers, as of weights that diverged.
+        """
         scores = logits.float().cpu()[None]
+        if scores.isnan().any():
+            raise UserError("the model's scores are no numbers (NaN); its weights are damaged")
         if self._greedy:
             return int(scores.argmax())
         probabilities = self._warpers(None, scores).softmax(-1)

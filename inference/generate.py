@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import torch
 from rich.text import Text
@@ -16,6 +17,7 @@ from .conversation import Conversation
 from .generate_arguments import OPTION, checked_prompt, read_arguments
 from .loaded_model import LoadedModel, find_checkpoint
 
+FIXED = ("models", "seed", "name", "json_path")
 SUMMARY = "Let models go on from a prompt, or fill in its [MASK]s, and show each token's experts."
 TEACHING = f"""\
 {SUMMARY}
@@ -34,8 +36,8 @@ is a setting, too (year=1850). --debug shows tracebacks.
 def converse(conversation: Conversation) -> None:
     """Answers prompts until there are no more; a mistake costs one line, not the session."""
     if sys.stdin.isatty():
-        import readline  # noqa: F401  (line editing and history for `input`)
-
+        with suppress(ImportError):  # not everywhere
+            import readline  # noqa: F401  (line editing and history for `input`)
         messages.print("a prompt per line; :KEY=VALUE changes a setting, : shows them, :quit ends")
     for line in _lines():
         if line.strip() in (":quit", ":q"):
@@ -67,6 +69,8 @@ def _take_turn(conversation: Conversation, line: str) -> None:
     elif command == ":":
         messages.print(Text(printable(conversation.describe())))
     elif match := OPTION.fullmatch(command[1:]):
+        if match[1].removeprefix("generate.") in FIXED:
+            raise UserError(f"{match[1]}: is fixed once the session has begun; start another")
         conversation.change([(match[1], match[2])])
     else:
         raise UserError(f"{command}: not a command; :KEY=VALUE, : or :quit")

@@ -50,7 +50,7 @@ class Request:
         Raises:
             UserError: a value that the setting does not take.
         """
-        own, metadata = dict(self.metadata), {}
+        metadata = dict(self.metadata)
         typed: dict[str, Any] = {}
         for key, value in options:
             name = key.removeprefix("generate.")
@@ -58,6 +58,8 @@ class Request:
                 typed.setdefault(name, []).extend(_names(value))
             elif name in Generate.model_fields:
                 typed[name] = None if value == "null" else value
+            elif value == "null":
+                metadata.pop(key, None)
             else:
                 metadata[key] = value
         try:
@@ -65,7 +67,7 @@ class Request:
         except ValidationError as error:
             raise UserError(describe(error, typed)) from error
         config = self.config.model_copy(update={"generate": settings})
-        return replace(self, config=config, metadata=own | metadata)
+        return replace(self, config=config, metadata=metadata)
 
 
 def read_arguments(arguments: Sequence[str]) -> Request:
@@ -83,7 +85,7 @@ def read_arguments(arguments: Sequence[str]) -> Request:
         prompts += arguments[arguments.index("--") + 1 :]
     if flags.json is not None:
         options.append(("json_path", flags.json))
-    for_hydra = [f"{key}={value}" for key, value in options if _belongs_to_run(key)]
+    for_hydra = [_override(key, value) for key, value in options if _belongs_to_run(key)]
     own = [option for option in options if not _belongs_to_run(option[0])]
     request = Request(compose_config(for_hydra)).changed(own)
     return replace(request, prompt=_prompt(prompts, flags.file, flags.interactive))
@@ -94,6 +96,12 @@ def _belongs_to_run(key: str) -> bool:
     if key.removeprefix("generate.") in Generate.model_fields:
         return False
     return key in Config.model_fields or "." in key or "/" in key or bool(group_options(key))
+
+
+def _override(key: str, value: str) -> str:
+    """Writes an option for Hydra; names of a sweep's runs hold commas, which it would split at."""
+    plain = key == "name" and value[:1] not in ("'", '"')
+    return f"{key}='{value}'" if plain else f"{key}={value}"
 
 
 class _FlagParser(argparse.ArgumentParser):

@@ -83,6 +83,7 @@ def test_the_seed_decides_and_greedy_ignores_it(decoder: LoadedModel) -> None:
     assert ids(answer(decoder, seed=1)) != ids(answer(decoder, seed=2))
     greedy = ids(answer(decoder, temperature=0))
     assert ids(answer(decoder, seed=5, temperature=0)) == greedy
+    assert ids(answer(decoder, seed=5, temperature=1e-40)) == greedy
     assert ids(answer(decoder, seed=5, top_k=1)) == greedy
     assert ids(answer(decoder, seed=5, top_p=1e-6)) == greedy
 
@@ -94,6 +95,13 @@ def test_draws_follow_the_distribution_that_the_settings_leave() -> None:
     expected = torch.cat([(logits[:3] / 0.5).softmax(-1), torch.zeros(2)])
     torch.testing.assert_close(drawn, expected, atol=0.03, rtol=0)
     assert drawn[3:].sum() == 0
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    for temperature in (0.0, 1.0):
+        sampler = TokenSampler(settings(temperature=temperature), torch.Generator())
+        with pytest.raises(UserError, match="NaN"):
+            sampler(torch.tensor([1.0, torch.nan]))
 
 
 def test_a_stop_token_ends_the_text(decoder: LoadedModel) -> None:

@@ -172,6 +172,24 @@ def test_a_mistake_is_one_clear_line(
         assert word in lines[0], lines[0]
 
 
+def test_a_run_of_a_sweep_is_found_by_its_name(generate: Any, runs: Path) -> None:
+    name = "gptime,moe_routing=none"
+    if not (runs / name).exists():
+        (runs / name).symlink_to(runs / "plain")
+    _, expected, _ = generate("name=plain", *GREEDY, "show=text", "The union")
+    for asked in (f"name={name}", f"models={name}", f"models=['{name}']"):
+        code, out, err = generate(asked, *GREEDY, "show=text", "The union")
+        assert (code, out) == (0, expected), err
+
+
+def test_a_place_that_cannot_be_written_is_one_line(generate: Any, runs: Path) -> None:
+    path = runs / "plain" / "model" / "config.json" / "a.jsonl"
+    code, _, err = generate("name=plain", *GREEDY, "The union", "--json", str(path))
+    assert code == 2
+    assert "config.json" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_a_mistake_leaves_an_earlier_answer_alone(generate: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     assert generate("name=plain", *GREEDY, "The union", "--json", str(path))[0] == 0
@@ -207,6 +225,9 @@ def test_a_session_goes_on_after_mistakes(generate: Any, tmp_path: Path) -> None
         ":",
         "The union",
         ":what",
+        ":models=plain",
+        ":year=null",
+        "The union",
         ":quit",
         "never read",
     ]
@@ -216,11 +237,19 @@ def test_a_session_goes_on_after_mistakes(generate: Any, tmp_path: Path) -> None
         stdin="\n".join(lines).encode(),
     )
     assert code == 0, told
-    for words in ("temperature=cold", "is a decoder", "empty", "year=1700", ":what: not a command"):
+    for words in (
+        "temperature=cold",
+        "is a decoder",
+        "empty",
+        "year=1700",
+        ":what: not a command",
+        "models: is fixed",
+    ):
         assert words in told
     assert "temperature=0.0" in told
     assert "year=1850" in told
-    first, last = map(json.loads, path.read_text().splitlines())
+    first, last, unasked = map(json.loads, path.read_text().splitlines())
+    assert unasked["answers"][0]["condition"]["label"] is None
     assert first["settings"]["temperature"] == 0.8
     assert last["settings"]["temperature"] == 0
     assert last["answers"][0]["condition"]["label"] == "1850"
