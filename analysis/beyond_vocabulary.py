@@ -52,9 +52,10 @@ def beyond_vocabulary(
         with whole origins shuffled; NaN below 10 origins or with a topic of one), `bits` of topic
         information in the sample minus the null mean, the bits that the token mix alone
         reproduces, each minus its null mean: `upper_bits` (types as routed in all documents) and
-        `lower_bits` (as routed in other topics only), the same as shares of `bits` (`upper_share`, `lower_share`; NaN where
-        `bits` is not positive), `max_bits` (log2 T), `topics`, `documents`,
-        `fewest_documents`, `tokens`, `permutations`. Empty when fewer than two topics are sampled.
+        `lower_bits` (as routed in other topics only), the same as shares of `bits` (`upper_share`,
+        `lower_share`; NaN where `bits` is not positive), `max_bits` (log2 T), `topics`,
+        `documents`, `fewest_documents`, `tokens`, `permutations`. Empty when fewer than two topics
+        are sampled.
     """
     if len(np.unique(sample.topic_ids)) < 2:
         return pd.DataFrame(columns=["layer", "p_value", "family_p_value"])

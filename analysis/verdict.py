@@ -41,8 +41,8 @@ def write_verdict(
     """
     return [
         *topic_sentences(results),
-        *origin_sentences(results),
         *context_sentences(results),
+        *origin_sentences(results),
         *cell_sentences(results),
         *knockout_sentences(results),
         *form_sentences(results),

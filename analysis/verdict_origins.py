@@ -29,7 +29,10 @@ def origin_sentences(results: RoutingResults) -> Iterator[Sentence]:
             "to shuffle topics over."
         )
     elif lost.empty:
-        claim = f"That holds when whole origins, not documents, swap topics{_beyond(results)}."
+        claim = (
+            "The topic information holds when whole origins, not documents, swap topics"
+            f"{_beyond(results)}."
+        )
     else:
         claim = (
             f"In {layer_names(lost)} it may be sources rather than topics: when whole origins, not "

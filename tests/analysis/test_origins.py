@@ -87,7 +87,7 @@ def test_the_verdict_says_whether_the_finding_survives(tmp_path: Path) -> None:
         results = analyse_routing(store, settings, 0, origins)
         (said[size],) = origin_sentences(results)
         assert f"n = {160 // size} origins" in said[size].evidence
-    assert said[2].claim.startswith("That holds")
+    assert said[2].claim.startswith("The topic information holds")
     assert said[2].tone == "fact"
     assert said[20].claim.startswith("Topic and source cannot be told apart")
     assert said[40].tone == "warning"
