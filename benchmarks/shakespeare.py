@@ -117,12 +117,11 @@ class Contestant:
     def validate(self, ids: Tensor) -> tuple[float, list[float]]:
         """Nats per character over all but the first, and MaxVio of each MoE layer."""
         self.model.eval()
-        blocks = list((ids[:-1].split(LENGTH), ids[1:].split(LENGTH)))
-        whole = len(ids[:-1]) // LENGTH
-        inputs, targets = (torch.stack(part[:whole]) for part in blocks)
-        pieces = list(zip(inputs.split(128), targets.split(128), strict=True))
-        if len(blocks[0]) > whole:
-            pieces.append((blocks[0][whole][None], blocks[1][whole][None]))
+        whole = (len(ids) - 1) // LENGTH * LENGTH
+        x_blocks, y_blocks = ids[:whole].view(-1, LENGTH), ids[1 : whole + 1].view(-1, LENGTH)
+        pieces = list(zip(x_blocks.split(128), y_blocks.split(128), strict=True))
+        if whole < len(ids) - 1:  # what is left over is shorter
+            pieces.append((ids[None, whole:-1], ids[None, whole + 1 :]))
         total, loads = 0.0, []
         for x, y in pieces:
             outputs = self.model(x, output_routing=True)
@@ -166,7 +165,14 @@ def race(text: Text, steps: int, recipes: dict[str, list[str]]) -> dict[str, dic
 
 def print_table(rows: dict[str, dict[str, Any]], steps: int) -> None:
     table = Table(title=f"{steps:,} steps of {BATCH} x {LENGTH} characters")
-    for column in ("model", "parameters", "nats/char", "step / dense", "chars/s", "MaxVio by layer"):
+    for column in (
+        "model",
+        "parameters",
+        "nats/char",
+        "step / dense",
+        "chars/s",
+        "MaxVio by layer",
+    ):
         table.add_column(column, justify="left" if column == "model" else "right")
     for name, row in rows.items():
         table.add_row(

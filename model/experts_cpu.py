@@ -6,7 +6,7 @@ projection and its activation are kept, weight gradients are written in place, a
 of a slot's weight falls out of the product that the backward pass needs anyway.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from transformers.integrations.moe import grouped_mm_experts_forward
 
 aten = torch.ops.aten
-# rows of one expert handled at a time: its blocks stay in a core's L2 cache
-BLOCK_ROWS = 1024
+# rows of one expert handled at a time: more keep less in cache, fewer read the weights more often
+BLOCK_ROWS = 1536
 # without gradients, up to so many slots go through in one pass: fewer, larger elementwise calls
 FEW_SLOTS = 2048
 
@@ -58,8 +58,10 @@ class Groups(NamedTuple):
     """(S,) token row of each slot."""
     places: Tensor
     """(N, k) where each slot stands in the two above; 0 for those left out."""
-    blocks: list[tuple[int, int, int]]
-    """(expert, start, end) into the sorted slots, at most `BLOCK_ROWS` long."""
+    experts: list[int]
+    """The expert of each block of sorted slots."""
+    sizes: list[int]
+    """Slots of each block, at most `BLOCK_ROWS`."""
 
     @property
     def complete(self) -> bool:
@@ -73,27 +75,20 @@ def group_by_expert(expert_ids_Nk: Tensor, num_experts: int) -> Groups:
     key = flat.to(torch.int16) if num_experts < 2**15 else flat
     counts = torch.bincount(flat, minlength=num_experts)[:num_experts].tolist()
     slots = key.argsort(stable=True)[: sum(counts)]
-    blocks, start = [], 0
+    experts, sizes = [], []
     for expert, count in enumerate(counts):
-        end = start + count
-        steps = range(start, end, BLOCK_ROWS)
-        blocks += [(expert, first, min(first + BLOCK_ROWS, end)) for first in steps]
-        start = end
+        for first in range(0, count, BLOCK_ROWS):
+            experts.append(expert)
+            sizes.append(min(BLOCK_ROWS, count - first))
     top_k = expert_ids_Nk.shape[-1]
     rows = slots if top_k == 1 else slots // top_k
     places = torch.zeros_like(flat)
     places[slots] = torch.arange(len(slots))
-    return Groups(slots, rows, places.view(-1, top_k), blocks)
+    return Groups(slots, rows, places.view(-1, top_k), experts, sizes)
 
 
 def _scratch(like: Tensor, groups: Groups, width: int) -> Tensor:
-    longest = max((end - start for _, start, end in groups.blocks), default=0)
-    return like.new_empty(longest, width)
-
-
-def _parts(block: Tensor, width: int) -> Tensor:
-    """(1 or 2, n, width): gate and up of n slots, each in one piece of the block's memory."""
-    return block.view(-1, len(block), width)
+    return like.new_empty(max(groups.sizes, default=0), width)
 
 
 def _multiply_into(grad: Tensor, left: Tensor, right: Tensor, *, first: bool) -> None:
@@ -112,13 +107,17 @@ def _sum_slots(values_SD: Tensor, groups: Groups, factors_Nk: Tensor | None = No
     return F.embedding_bag(groups.places, values_SD, mode="sum", per_sample_weights=factors_Nk)
 
 
+def _blocks(groups: Groups, *over_slots: Tensor) -> Iterator[Any]:
+    """The expert of each block and the block's part of each (S, ...) tensor."""
+    parts = (tensor.split(groups.sizes) for tensor in over_slots)
+    return zip(groups.experts, *parts, strict=True)
+
+
 def _clear_idle_experts(groups: Groups, *gradients: Tensor) -> None:
     """Zero the gradients of experts that got no slot: nothing was written there."""
-    busy = {e for e, _, _ in groups.blocks}
-    for e in range(len(gradients[0])):
-        if e not in busy:
-            for gradient in gradients:
-                gradient[e].zero_()
+    for e in set(range(len(gradients[0]))) - set(groups.experts):
+        for gradient in gradients:
+            gradient[e].zero_()
 
 
 class FusedExperts(torch.autograd.Function):
@@ -143,21 +142,17 @@ class FusedExperts(torch.autograd.Function):
         inner = hidden_ND.new_empty(num_slots, width) if gated else activated
         outer = hidden_ND.new_empty(num_slots, hidden_ND.shape[1])
         inputs = _scratch(hidden_ND, groups, hidden_ND.shape[1])
-        for e, start, end in groups.blocks:
-            parts, h, y = (
-                _parts(projected[start:end], width),
-                activated[start:end],
-                outer[start:end],
-            )
-            x = torch.index_select(hidden_ND, 0, groups.rows[start:end], out=inputs[: end - start])
-            for part, weight in zip(parts, up_EID[e].split(width), strict=True):
-                torch.mm(x, weight.T, out=part)
+        ups, downs = up_EID.mT.unbind(), down_EDI.mT.unbind()
+        blocks = _blocks(groups, groups.rows, projected, activated, inner, outer)
+        for e, rows, p, a, h, y in blocks:
+            x = torch.index_select(hidden_ND, 0, rows, out=inputs[: len(rows)])
+            torch.mm(x, ups[e], out=p)
             if up_bias is not None:
-                parts += up_bias[e].view(-1, 1, width)
-            act.forward(parts[0], h)
+                p += up_bias[e]
+            act.forward(p[:, :width], a)
             if gated:
-                h = torch.mul(h, parts[1], out=inner[start:end])
-            torch.mm(h, down_EDI[e].T, out=y)
+                torch.mul(a, p[:, width:], out=h)
+            torch.mm(h, downs[e], out=y)
             if down_bias is not None:
                 y += down_bias[e]
         ctx.save_for_backward(
@@ -175,41 +170,41 @@ class FusedExperts(torch.autograd.Function):
         groups: Groups = ctx.groups
         width = down_EDI.shape[-1]
         slot_weights = weights_Nk.reshape(-1)[groups.slots, None]
-        grad_x, grad_slot = torch.empty_like(outer), outer.new_empty(len(outer), 1, 1)
+        grad_x, grad_slot = torch.empty_like(outer), outer.new_empty(len(outer))
         grad_up, grad_down = torch.empty_like(up_EID), torch.empty_like(down_EDI)
         grad_up_bias = up_EID.new_zeros(up_EID.shape[:2]) if ctx.has_bias else None
         grad_down_bias = up_EID.new_zeros(down_EDI.shape[:2]) if ctx.has_bias else None
         inputs, grads = (_scratch(hidden_ND, groups, hidden_ND.shape[1]) for _ in range(2))
         grads_h = _scratch(hidden_ND, groups, width)
-        grads_block = _scratch(hidden_ND, groups, up_EID.shape[1])
+        grads_p = _scratch(hidden_ND, groups, up_EID.shape[1])
+        blocks = _blocks(
+            groups, groups.rows, slot_weights, projected, activated, inner, outer, grad_x, grad_slot
+        )
         last = -1
-        for e, start, end in groups.blocks:
-            n, rows = end - start, groups.rows[start:end]
-            parts, grad_parts = _parts(projected[start:end], width), _parts(grads_block[:n], width)
-            g = torch.index_select(grad_output, 0, rows, out=grads[:n])
-            torch.bmm(g[:, None], outer[start:end, :, None], out=grad_slot[start:end])
-            g *= slot_weights[start:end]
-            grad_inner = torch.mm(g, down_EDI[e], out=grads_h[:n])
-            _multiply_into(grad_down[e], g.T, inner[start:end], first=e != last)
+        for e, rows, weights, p, a, h, y, grad_rows, grad_weights in blocks:
+            n, first, last = len(rows), e != last, e
+            x, g, grad_h, grad_p = inputs[:n], grads[:n], grads_h[:n], grads_p[:n]
+            torch.index_select(grad_output, 0, rows, out=g)
+            torch.sum(torch.mul(g, y, out=x), -1, out=grad_weights)
+            g *= weights
+            torch.mm(g, down_EDI[e], out=grad_h)
+            _multiply_into(grad_down[e], g.T, h, first=first)
             if ctx.gated:
-                torch.mul(grad_inner, activated[start:end], out=grad_parts[1])
-                grad_inner *= parts[1]
-            ctx.act.backward(grad_inner, parts[0], grad_parts[0])
-            x = torch.index_select(hidden_ND, 0, rows, out=inputs[:n])
-            for i, grad_part in enumerate(grad_parts):
-                columns = slice(i * width, (i + 1) * width)
-                _multiply_into(grad_up[e, columns], grad_part.T, x, first=e != last)
-                _multiply_into(grad_x[start:end], grad_part, up_EID[e, columns], first=i == 0)
+                torch.mul(grad_h, a, out=grad_p[:, width:])
+                grad_h *= p[:, width:]
+            ctx.act.backward(grad_h, p[:, :width], grad_p[:, :width])
+            torch.index_select(hidden_ND, 0, rows, out=x)
+            _multiply_into(grad_up[e], grad_p.T, x, first=first)
+            torch.mm(grad_p, up_EID[e], out=grad_rows)
             if grad_up_bias is not None and grad_down_bias is not None:
-                grad_up_bias[e] += grad_parts.sum(1).view(-1)
+                grad_up_bias[e] += grad_p.sum(0)
                 grad_down_bias[e] += g.sum(0)
-            last = e
         _clear_idle_experts(groups, grad_up, grad_down)
-        grad_weights = torch.zeros_like(weights_Nk).view(-1)
-        grad_weights[groups.slots] = grad_slot.view(-1)
-        grad_weights = grad_weights.view_as(weights_Nk)
+        grad_factors = torch.zeros_like(weights_Nk).view(-1)
+        grad_factors[groups.slots] = grad_slot
         gradients = (grad_up, grad_down, grad_up_bias, grad_down_bias)
-        return (_sum_slots(grad_x, groups), grad_weights, *gradients, None, None, None)
+        grad_hidden = _sum_slots(grad_x, groups)
+        return (grad_hidden, grad_factors.view_as(weights_Nk), *gradients, None, None, None)
 
 
 def _few_slots_forward(
@@ -227,21 +222,20 @@ def _few_slots_forward(
     x = hidden_ND[groups.rows]
     projected = x.new_empty(len(x), up_EID.shape[1])
     outer = torch.empty_like(x)
-    for e, start, end in groups.blocks:
-        block = projected[start:end]
-        torch.mm(x[start:end], up_EID[e].T, out=block)
+    ups, downs = up_EID.mT.unbind(), down_EDI.mT.unbind()
+    for e, rows, p in _blocks(groups, x, projected):
+        torch.mm(rows, ups[e], out=p)
         if up_bias is not None:
-            block += up_bias[e]
+            p += up_bias[e]
     width = down_EDI.shape[-1]
     inner = x.new_empty(len(x), width)
     act.forward(projected[:, :width], inner)
     if gated:
         inner *= projected[:, width:]
-    for e, start, end in groups.blocks:
-        block = outer[start:end]
-        torch.mm(inner[start:end], down_EDI[e].T, out=block)
+    for e, h, y in _blocks(groups, inner, outer):
+        torch.mm(h, downs[e], out=y)
         if down_bias is not None:
-            block += down_bias[e]
+            y += down_bias[e]
     return _sum_slots(outer, groups, weights_Nk)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import MoescopeConfig, MoescopeExperts
+from model import MoescopeConfig, MoescopeExperts, experts_cpu
 
 
 def experts_for(implementation: str, dtype: torch.dtype, **overrides: Any) -> MoescopeExperts:
@@ -74,6 +74,35 @@ def test_equals_loop(
     tolerance = {"rtol": 1e-3, "atol": 1e-2} if dtype == torch.float32 else {}
     for a, b in zip(got, expected, strict=True):
         torch.testing.assert_close(a.double(), b, **tolerance)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_experts_in_several_blocks(
+    variant: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weight gradients add up over an expert's blocks, the last of which is shorter."""
+    hidden = torch.randn(50, 12, generator=torch.Generator().manual_seed(2)).double()
+    ids, weights = random_slots(50, 2, 4)
+    experts = experts_for("moescope_cpu", torch.float64, **variant)
+    expected = run(experts, hidden, ids, weights)
+    monkeypatch.setattr(experts_cpu, "BLOCK_ROWS", 7)
+    for a, b in zip(run(experts, hidden, ids, weights), expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_same_with_one_and_two_threads() -> None:
+    hidden = torch.randn(300, 12, generator=torch.Generator().manual_seed(2)).double()
+    ids, weights = random_slots(300, 2, 4)
+    experts, threads = experts_for("moescope_cpu", torch.float64), torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append(run(experts, hidden, ids, weights))
+    finally:
+        torch.set_num_threads(threads)
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
