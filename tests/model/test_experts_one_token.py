@@ -41,9 +41,7 @@ def test_equals_the_slow_forward(
     with torch.inference_mode():
         got = cpu_experts_forward(module, hidden, index, weights)
         expected = module(hidden, index, weights)
-    loose = (
-        {"rtol": 0.02, "atol": 0.05} if dtype == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-5}
-    )
+    rtol, atol = (0.02, 0.05) if dtype == torch.bfloat16 else (1e-4, 1e-5)
     assert got.dtype == dtype
     torch.testing.assert_close(got, expected, rtol=rtol, atol=atol)
 
