@@ -13,9 +13,11 @@ import json
 import resource
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -29,9 +31,11 @@ from analysis.forms import Form, form_information
 from analysis.information import topic_information, topic_null
 from analysis.load import expert_load, layer_balance
 from analysis.locality import locality
+from analysis.origins import origin_information
 from analysis.permutations import document_orders, permuted_topics, restricted_orders
 from analysis.probe import probe_input, signature_probe
 from analysis.sample import TokenSample
+from analysis.time import analyse_time
 from analysis.topic_map import document_points, topic_map
 from analysis.topics import topic_expert_cells
 
@@ -118,7 +122,8 @@ def measure(documents: int, permutations: int) -> Stopwatch:
     pairs, tokens_of_pairs = made_up_pairs(generator)
     watch = Stopwatch()
     orders = document_orders(generator, documents, permutations)
-    weights = poisson_weights(data.ids, BOOTSTRAP, 0)
+    ids = data.ids
+    weights = poisson_weights(ids, BOOTSTRAP, 0)
     watch.lap("draws")
     null = topic_null(data, permuted_topics(orders, data.topic_ids))
     watch.lap("E3 null")
@@ -128,8 +133,12 @@ def measure(documents: int, permutations: int) -> Stopwatch:
     expert_load(data, weights)
     layer_balance(data, weights)
     watch.lap("E1")
-    beyond_vocabulary(sample, restricted_orders(orders, sample.rows))
+    origins = {name: f"origin-{row // (4 * TOPICS)}-{row % TOPICS}" for row, name in enumerate(ids)}
+    names = [origins[ids[row]] for row in sample.rows]
+    beyond_vocabulary(sample, restricted_orders(orders, sample.rows), names)
     watch.lap("E4")
+    origin_information(data, origins, orders)
+    watch.lap("E3 by origin")
     topic_map(data, generator)
     document_points(data, generator)
     watch.lap("E5")
@@ -147,6 +156,9 @@ def measure(documents: int, permutations: int) -> Stopwatch:
     watch.lap("E8, E9")
     locality(sample)
     watch.lap("E10")
+    years = [date(1900 + row // (4 * TOPICS) % 100, 1, 1) for row in range(documents)]
+    analyse_time(data, pd.DataFrame({"id": ids, "date": years}), origins, orders, weights)
+    watch.lap("E15")
     return watch
 
 
