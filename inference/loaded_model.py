@@ -58,7 +58,8 @@ class LoadedModel:
         self.tokenizer = _load_tokenizer(path)
         config = self.network.config.get_text_config()
         self.is_causal = predicts_next(self.network)
-        self.router: dict[str, Any] = getattr(config, "router", None) or {}
+        router = getattr(config, "router", None)
+        self.router: dict[str, Any] = router if isinstance(router, dict) else {}
         self.context = int(getattr(config, "max_position_embeddings", None) or 1 << 20)
         self._texts = read_vocabulary(self.tokenizer, config.vocab_size).texts
         self._special = set(self.tokenizer.all_special_ids)
