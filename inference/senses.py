@@ -161,10 +161,9 @@ def _batch(encodings: list[Encoding], split: Split) -> dict[str, Tensor]:
                 "documents": np.zeros(1, dtype=np.int32),
             }
         )
-    batch = split.collate(rows)
-    if "condition_ids" in batch:
-        batch["condition_ids"] = torch.full_like(batch["condition_ids"], -1)
-    return batch
+        if split.examples.conditions is not None:
+            rows[-1]["conditions"] = np.full(1, -1)
+    return split.collate(rows)
 
 
 def _count(

@@ -56,9 +56,9 @@ def save(network: PreTrainedModel, config: Config, folder: Path) -> str:
 def encoder(vocab_size: int, **changes: object) -> MoescopeForMaskedLM:
     torch.manual_seed(0)
     settings = SIZES | {"moe_intermediate_size": 8, "num_experts": EXPERTS, "first_k_dense": 1}
+    settings |= {"router": {"name": "topk"}}
     config = MoescopeConfig(
         vocab_size=vocab_size,
-        router={"name": "topk"},
         initializer_range=0.3,
         max_position_embeddings=64,
         **settings | changes,

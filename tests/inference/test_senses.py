@@ -32,8 +32,11 @@ def slow_counts(network: PreTrainedModel, config: Config, text: str) -> list[np.
     """Runs one text alone; (L, E) choices of each occurrence, found by decoding."""
     tokenizer = AutoTokenizer.from_pretrained(config.paths.dataset / "tokenizer")
     ids = tokenizer(text)["input_ids"]
+    inputs = {"input_ids": torch.tensor([ids])}
+    if getattr(network.config, "router", {}).get("name") == "masked":
+        inputs["condition_ids"] = torch.full((1, len(ids)), -1)  # every expert permitted
     with RoutingCapture(network) as capture, torch.no_grad():
-        network(input_ids=torch.tensor([ids]))
+        network(**inputs)
         experts, _ = capture.take(torch.arange(len(ids)), len(ids))
     pieces = [len(tokenizer.decode(ids[1 : i + 1])) for i in range(len(ids) - 1)]
     found, start = [], text.find(WORD)
@@ -49,7 +52,7 @@ def slow_counts(network: PreTrainedModel, config: Config, text: str) -> list[np.
     return found
 
 
-@pytest.mark.parametrize("family", ["encoder", "decoder"])
+@pytest.mark.parametrize("family", ["encoder", "decoder", "masked router"])
 def test_senses_equal_a_slow_twin(
     dataset: Config, tmp_path: Path, family: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +60,10 @@ def test_senses_equal_a_slow_twin(
     network: PreTrainedModel = encoder(400)
     if family == "decoder":
         network = OlmoeForCausalLM(OlmoeConfig(vocab_size=400, num_experts=EXPERTS, **SIZES)).eval()
+    if family == "masked router":
+        values = ["topic_0", "topic_1", "topic_2"]
+        rule = {"column": "topic", "policy": "exact", "values": values, "renormalise": True}
+        network = encoder(400, router={"name": "masked", **rule})
     path = write_texts(tmp_path)
     _, store = route(dataset, save(network, dataset, tmp_path / "m"), f"route.senses={path}")
     assert store.facts.senses == [WORD]
