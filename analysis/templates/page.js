@@ -180,7 +180,10 @@ const moescope = (() => {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
       for (const link of links.values()) link.removeAttribute("aria-current");
-      links.get(entry.target.id)?.setAttribute("aria-current", "true");
+      const link = links.get(entry.target.id);
+      link?.setAttribute("aria-current", "true");
+      const bar = link?.closest("ul"); // scrolls sideways on a phone, down in a sidebar
+      bar?.scrollTo({ left: link.offsetLeft - bar.offsetLeft - 16, top: link.offsetTop - bar.clientHeight / 2 });
     }
   }, { rootMargin: "-20% 0px -75% 0px" });
 
