@@ -45,7 +45,7 @@ class TokenSampler:
             raise UserError("the model's scores are no numbers (NaN); its weights are damaged")
         if self._greedy:
             return int(scores.argmax())
-        probabilities = self._warpers(None, scores).softmax(-1)
+        probabilities = self._warpers(None, scores).softmax(-1)  # type: ignore[arg-type]
         return int(torch.multinomial(probabilities, 1, generator=self._generator))
 
 
