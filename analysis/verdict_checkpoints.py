@@ -55,8 +55,10 @@ def saturation_claim(frame: pd.DataFrame) -> str:
             f"Routing settled by step {slowest:,}, {layer_names(layers)} last: from there on every "
             f"layer was {meaning}."
         )
-    late = frame[~frame.layer.isin(list(settled))].drop_duplicates("layer")
+    done = frame.layer.isin(list(settled))
+    late, early = (frame[own].drop_duplicates("layer") for own in (~done, done))
+    verb = "was" if len(early) == 1 else "were"
     return (
-        f"Routing was still moving at step {last:,} in {layer_names(late)}; by then the others "
-        f"were {meaning}."
+        f"Routing was still moving at step {last:,} in {layer_names(late)}; by then "
+        f"{layer_names(early)} {verb} {meaning}."
     )

@@ -31,8 +31,7 @@ def time_sentences(results: RoutingResults) -> Iterator[Sentence]:
     sure = information[information.family_p_value <= results.alpha]
     claim = f"No evidence that the routing of any layer changes with time ({span})"
     if not sure.empty:
-        verb = "changes" if len(sure) == 1 else "change"
-        claim = f"With time ({span}) the routing of {layer_names(sure)} {verb}"
+        claim = f"With time ({span}) the routing of {layer_names(sure)} changes"
     details = by_layer(
         [
             f"layer {row.layer}: {percent(row.share)}, "
