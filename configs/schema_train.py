@@ -1,5 +1,6 @@
 """Config of the train stage and of experiment tracking."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -10,6 +11,9 @@ from .section import Section
 class Train(Section):
     """Optimisation, evaluation, checkpoints."""
 
+    start_from: Path | None = Field(
+        description="folder that import or train wrote: start from its weights; null = fresh ones"
+    )
     batch_size: int = Field(ge=1, description="examples per device and forward pass")
     gradient_accumulation: int = Field(ge=1, description="forward passes per optimizer step")
     epochs: float = Field(gt=0, description="passes over the training split (if max_steps is null)")

@@ -13,6 +13,8 @@ from data_processors.conditions import resolve_values
 from data_processors.tokenizers import tokenizer_facts, tokenizer_hash
 from model import MoescopeConfig, MoescopeExperts, MoescopeForCausalLM, MoescopeForMaskedLM
 
+from .start import load_start
+
 LanguageModel = MoescopeForMaskedLM | MoescopeForCausalLM
 
 
@@ -21,6 +23,7 @@ def build_model(
 ) -> LanguageModel:
     """Initialises a model from torch's global generator; its vocabulary is the dataset's.
 
+    With `train.start_from` its weights, and its vocabulary if larger, are that checkpoint's.
     A decoder's start and end tokens are those around the dataset's texts.
 
     Raises:
@@ -47,7 +50,10 @@ def build_model(
         )
     except (ValueError, StrictDataclassError) as error:
         raise UserError(f"model: {first_cause(error)}") from error
-    return (MoescopeForCausalLM if architecture.is_causal else MoescopeForMaskedLM)(architecture)
+    kind = MoescopeForCausalLM if architecture.is_causal else MoescopeForMaskedLM
+    if config.train.start_from is None:
+        return kind(architecture)
+    return load_start(config.train.start_from, architecture, kind, dataset)
 
 
 def check_dataset(config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -37,6 +37,7 @@ from .build import LanguageModel, build_model, check_dataset, parameter_counts
 from .callbacks import ConsoleProgress, MetricsFile, MetricWindows, RouterState
 from .checkpoints import CheckpointFolder, Owner, step_of
 from .snapshots import Snapshots, weights_hash
+from .start import start_fingerprint
 from .trainer import MoescopeTrainer, Progress, Topics
 from .unigram import tokens_per_byte, unigram_entropy
 
@@ -113,7 +114,8 @@ def owner_of(config: Config, dataset: Manifest) -> Owner:
     sections = config.model_dump(
         mode="json", include={"model", "router", "balance", "train", "seed"}
     )
-    return Owner(config_hash=weights_hash(sections), dataset_fingerprint=dataset.fingerprint)
+    inputs = [dataset.fingerprint, *start_fingerprint(config).values()]
+    return Owner(config_hash=weights_hash(sections), dataset_fingerprint=" ".join(inputs))
 
 
 def evaluation_rows(config: Config, num_examples: int) -> np.ndarray | None:
@@ -231,6 +233,7 @@ STAGE = Stage(
     inputs={"mask": "dataset"},
     sections=("model", "router", "balance", "train"),
     side_sections=("tracking",),
+    external=start_fingerprint,
     run=run,
     next_stage="route",
 )

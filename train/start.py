@@ -1,0 +1,94 @@
+"""Training that starts from a checkpoint's weights: an imported, upcycled or earlier model."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer
+
+from configs.errors import UserError
+from configs.manifest import Manifest, read_manifest
+from configs.schema import Config
+from configs.schema_model import ModelSection
+from data_processors.tokenizers import tokenizer_hash
+from model import MoescopeConfig
+
+# what may differ between the checkpoint and the run: training alone reads it
+FREE = ("dropout", "initializer_range", "init_scheme", "use_cache", "router", "vocab_size")
+
+
+def start_fingerprint(config: Config) -> dict[str, str]:
+    """Identifies the checkpoint to start from; {} without one.
+
+    Raises:
+        UserError: not a folder that the import or train stage wrote.
+    """
+    folder = config.train.start_from
+    if folder is None:
+        return {}
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.stage not in ("import", "train"):
+        raise UserError(
+            f"train.start_from={folder}: no finished import or train stage there; "
+            "run `moescope import` first"
+        )
+    return {"start": manifest.fingerprint}
+
+
+def load_start(
+    folder: Path, architecture: MoescopeConfig, kind: type[Any], dataset: Manifest
+) -> Any:
+    """Returns a model of this architecture with the checkpoint's weights, in float32.
+
+    Raises:
+        UserError: another architecture, another tokenizer, or too small a vocabulary.
+    """
+    start = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    _check_architecture(folder, architecture, start)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer_hash(tokenizer) != dataset.counts["tokenizer_hash"]:
+        raise UserError(
+            f"train.start_from={folder}: its tokenizer is not the dataset's; redo `moescope mask` "
+            f"with tokenizer=pretrained tokenizer.path={folder}"
+        )
+    if start.vocab_size < architecture.vocab_size:
+        raise UserError(
+            f"train.start_from={folder}: its vocabulary has {start.vocab_size} types, the "
+            f"dataset's {architecture.vocab_size}"
+        )
+    architecture.vocab_size = start.vocab_size
+    return kind.from_pretrained(folder, config=architecture, dtype=torch.float32)
+
+
+def _check_architecture(folder: Path, wanted: MoescopeConfig, start: Any) -> None:
+    """Refuses weights of another architecture, with the overrides that would say theirs."""
+    names = [field.name for field in fields(MoescopeConfig) if not field.name.endswith("_id")]
+    own = {name for name in names if name in MoescopeConfig.__annotations__} - {*FREE}
+    different = [name for name in names if name in own and _differ(name, wanted, start)]
+    overrides = [
+        f"router.top_k={start.num_experts_per_tok}"
+        if name == "num_experts_per_tok"
+        else f"model.{name}={str(getattr(start, name)).lower()}"
+        for name in different
+    ]
+    if start.num_experts and start.router["name"] != wanted.router["name"]:
+        overrides.append(f"router={start.router['name']}")
+    unsaid = [n for n in different if n not in (*ModelSection.model_fields, "num_experts_per_tok")]
+    if unsaid:
+        raise UserError(
+            f"train.start_from={folder}: its {unsaid[0]}={getattr(start, unsaid[0])} is nothing "
+            "that a run's config can say"
+        )
+    if overrides:
+        raise UserError(
+            f"train.start_from={folder}: another architecture; add {' '.join(overrides)}"
+        )
+
+
+def _differ(name: str, wanted: MoescopeConfig, start: Any) -> bool:
+    if name in ("moe_intermediate_size", "num_experts_per_tok") and not start.num_experts:
+        return False
+    if name == "head_dim":
+        return bool(wanted.attention_head_dim != start.attention_head_dim)
+    return bool(getattr(wanted, name) != getattr(start, name))
