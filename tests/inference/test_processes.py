@@ -4,13 +4,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from configs.manifest import read_manifest
 from configs.schema import Config
+from inference.forward import Observer
+from inference.processes import Share
+from inference.recording import open_recording
+from inference.shares import put_together, record_share
+from inference.spool import Spool
+from inference.store import DOCUMENTS_FILE
+from inference.store_writer import StoreWriter
 from tests.conftest import ROOT
 
-from .runs import encoder, overrides_of, route, save
+from .runs import encoder, make_config, overrides_of, route, save
 
 # small chunks, so that there is something to share, and saves after each
 SCRIPT = """
@@ -34,6 +43,51 @@ def run_two(script: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
     )
+
+
+class Killed(BaseException):
+    """As Ctrl-C."""
+
+
+@pytest.mark.parametrize("dataset", ["none"], indirect=True)
+def test_a_killed_share_goes_on_and_shares_add_up(
+    dataset: Config, tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.spool.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(StoreWriter, "ROW_GROUP", 1)  # documents go to disk at once
+    model = save(encoder(400), dataset, tmp_path / "model")
+    _, store = route(dataset, model, "route.batch_size=2")
+    config = make_config(dataset.paths.runs, f"route.model={model}", "route.batch_size=2")
+    manifest, forward, calls = read_manifest(dataset.paths.dataset), Observer.__call__, []
+    assert manifest is not None
+
+    def killed(self: Observer, batch: dict) -> object:
+        calls.append(batch)
+        if len(calls) == 3:
+            raise Killed
+        return forward(self, batch)
+
+    with (
+        open_recording(config, manifest) as recording,
+        StoreWriter(tmp_path, num_layers=2, num_experts=6, top_k=2) as writer,
+    ):
+        spool = Spool(tmp_path / "spool", "key")
+        with monkeypatch.context() as patched:
+            patched.setattr(Observer, "__call__", killed)
+            with pytest.raises(Killed):
+                record_share(recording, spool, Share(1, 3))
+        for rank in (2, 1, 0):
+            record_share(recording, spool, Share(rank, 3))
+        recorder = put_together(recording, spool, writer, 3)
+        sample, experts, _ = recorder.sample.columns(2, 2)
+        tables = recorder.tables.arrays()
+    assert recorder.num_tokens == store.facts.num_tokens
+    for name, table in tables.items():
+        assert np.array_equal(table, store.tables[name]), name
+    assert np.array_equal(sample["token_id"], store.sample["token_id"])
+    assert np.array_equal(experts, store.sample_experts)
+    written = pq.read_table(tmp_path / DOCUMENTS_FILE)
+    assert written.equals(pq.read_table(store.folder / DOCUMENTS_FILE))
 
 
 @pytest.mark.parametrize("dataset", ["none"], indirect=True)
