@@ -72,6 +72,7 @@ def test_help_explains_every_parameter_of_the_stage(command: Command, stage: str
         (("corpus", "source=pydoc"), ["source", "'pydoc'", "did you mean 'pydocs'"]),
         (("mask", "masking=spam"), ["masking", "'spam'", "did you mean 'span'"]),
         (("train", "model=moe_encodr"), ["model", "did you mean 'moe_encoder'"]),
+        (("train", "model=gptme"), ["model", "did you mean 'gptime'"]),
         (("train", "experiment=demos"), ["experiment", "did you mean 'demo'"]),
         (("train", "train.lerning_rate=1"), ["did you mean 'train.learning_rate'"]),
         (("mask", "masking.probability=1.2"), ["masking.probability=1.2", "less than 1"]),
@@ -142,6 +143,50 @@ def test_checkpoint_and_dataset_must_match(
     done = command("mask", *overrides, "tokenizer.vocab_size=600")
     assert done.returncode == 0, done.stderr
     refused(command("route", *overrides, "tokenizer.vocab_size=600"), "tokenizer")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ((), ["document", "has no date", "router.column=year"]),
+        (("router.column=topc",), ["router.column=topc", "did you mean 'topic'"]),
+        (
+            ("router.column=topic", "router.values=[topic_0]", "model.num_experts=2"),
+            ["document", "unknown value 'topic_", "topic_0"],
+        ),
+        (("router.column=topic", "router.top_k=1", "router.shared=3"), ["4 values", "1 expert"]),
+    ],
+    ids=["no dates", "no such column", "unknown label", "too few experts"],
+)
+def test_metadata_that_a_masked_router_cannot_use(
+    command: Command, debug_run: Path, tmp_path: Path, changes: tuple[str, ...], words: list[str]
+) -> None:
+    overrides = with_run(debug_run, tmp_path, "corpus", "dataset")
+    refused(command("train", *overrides, "router=masked", *changes), *words)
+
+
+def test_a_document_outside_the_periods_is_named(command: Command, tmp_path: Path) -> None:
+    rows = [{**row, "year": 1900 + number} for number, row in enumerate(documents("a", 60))]
+    path = tmp_path / "dated.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    overrides = (
+        *(f"source.path={path}", f"paths.runs={tmp_path}", "source=files", "name=t"),
+        *("source.date_column=year", "corpus.clean.min_chars=5", "tokenizer=char"),
+        *("model=gptime", "masking=none", "tracking=none", "router=masked"),
+        *("corpus.clean.near_duplicates=false", "dataset.sequence_length=32"),
+    )
+    for stage in ("corpus", "mask"):
+        done = command(stage, *overrides)
+        assert done.returncode == 0, done.stderr
+    done = command("train", *overrides, "router.values=[1910,1930]")
+    refused(done, "document 'dated.jsonl:", "year=190", "1910 to 1959")
+
+
+def test_an_encoder_needs_masks(command: Command, debug_run: Path, tmp_path: Path) -> None:
+    overrides = with_run(debug_run, tmp_path, "corpus")
+    done = command("mask", *overrides, "masking=none", "dataset.packing=blocks")
+    assert done.returncode == 0, done.stderr
+    refused(command("train", *overrides, "masking=none"), "masking=none", "model.is_causal=true")
 
 
 def test_a_truncated_checkpoint_is_named(command: Command, debug_run: Path, tmp_path: Path) -> None:
