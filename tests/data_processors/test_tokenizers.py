@@ -152,3 +152,17 @@ def test_pretrained_without_a_mask_token_is_refused(tmp_path: Path) -> None:
 def test_pretrained_that_is_not_there_is_refused(path: str) -> None:
     with pytest.raises(UserError, match=f"tokenizer.path={path}"):
         load_pretrained(PretrainedTokenizer(name="pretrained", path=path), 64)
+
+
+def test_a_decoders_tokenizer_serves_without_masks_alone(tmp_path: Path) -> None:
+    bare = Tokenizer(models.BPE(vocab={"<end>": 0, "a": 1}, merges=[]))
+    config = PretrainedTokenizer(name="pretrained", path=str(tmp_path))
+    PreTrainedTokenizerFast(tokenizer_object=bare).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="no token that ends a text"):
+        load_pretrained(config, 64, masked=False)
+    PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="<end>").save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="or set masking=none for a decoder"):
+        load_pretrained(config, 64)
+    facts = tokenizer_facts(load_pretrained(config, 64, masked=False))
+    assert (facts.cls_sep, facts.pad_token_id, facts.mask_token_id) == ((0, 0), 0, -1)
+    assert facts.replacement_ids.tolist() == [1]
