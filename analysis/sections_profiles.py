@@ -44,10 +44,8 @@ def expert_profiles(results: RoutingResults) -> dict[int, list[ExpertProfile]]:
 def _by_expert(frame: pd.DataFrame) -> Groups:
     if frame.empty:
         return {}
-    return {
-        (int(layer), int(expert)): own
-        for (layer, expert), own in frame.groupby(["layer", "expert"], sort=False)
-    }
+    groups = frame.groupby(["layer", "expert"], sort=False)
+    return {(own.layer.iloc[0], own.expert.iloc[0]): own for _, own in groups}
 
 
 def _load(row: object) -> tuple[str, str]:

@@ -202,8 +202,9 @@ def strata_section(results: RoutingResults) -> Section:
         title, lead = (
             "Kinds of position",
             (
-                "Nothing is masked here: a decoder predicts every token from those before it. Tokens "
-                "that open and close texts are kept apart, so that they cannot pass for a topic."
+                "Nothing is masked here: a decoder predicts every token from those before it. "
+                "Tokens that open and close texts are kept apart, so that they cannot pass for a "
+                "topic."
             ),
         )
     else:
