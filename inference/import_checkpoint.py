@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoTokenizer, PreTrainedModel, set_seed
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, set_seed
 
 from configs.cli import main
 from configs.errors import UserError, first_cause
@@ -14,6 +14,7 @@ from configs.progress import console
 from configs.schema import Config
 from configs.stage import Stage, StageRun
 from model import import_model, upcycle
+from model.interchange import READERS
 from train.build import parameter_counts
 
 from .checkpoint import checkpoint_fingerprint, load_model
@@ -23,6 +24,7 @@ def run(stage: StageRun) -> dict[str, Any]:
     """Imports, compares with the source on random tokens, and writes weights and tokenizer."""
     config = stage.config
     source_path = source_of(config)
+    check_family(source_path)
     source = load_model(source_path, torch.device("cpu"))
     try:
         network = converted(source, config)
@@ -60,6 +62,20 @@ def source_of(config: Config) -> str:
             "(moescope import checkpoint.source=FOLDER)"
         )
     return config.checkpoint.source
+
+
+def check_family(path: str) -> None:
+    """Refuses a checkpoint of a family that nothing here reads.
+
+    Raises:
+        UserError: the family, and those that are read.
+    """
+    try:
+        family = AutoConfig.from_pretrained(path, trust_remote_code=False).model_type
+    except (OSError, ValueError, KeyError):
+        return  # loading says what is wrong
+    if family not in READERS:
+        raise UserError(f"{path}: a {family!r} model; import reads {', '.join(READERS)}")
 
 
 def converted(source: PreTrainedModel, config: Config) -> Any:

@@ -82,7 +82,7 @@ def test_bad_input_is_one_line(checkpoints: Path, command: Command, tmp_path: Pa
     refused(command("import", place), "checkpoint.source", "moescope import checkpoint.source=")
     refused(command("import", place, "checkpoint.source=nowhere/at/all"), "nowhere/at/all")
     vit = f"checkpoint.source={checkpoints / 'vit'}"
-    refused(command("import", place, vit), str(checkpoints / "vit"))
+    refused(command("import", place, vit), "a 'vit' model; import reads bert, gpt2, llama, olmoe")
     olmoe = f"checkpoint.source={checkpoints / 'olmoe'}"
     done = command("import", place, olmoe, "checkpoint.num_experts=4")
     refused(done, "'olmoe' model has experts already")
