@@ -74,7 +74,8 @@ class Sweep:
 
     def table(self) -> Table:
         """Validation losses of the runs' models, side by side."""
-        table = Table("run", title="validation split", title_justify="left")
+        table = Table(title="validation split", title_justify="left")
+        table.add_column("run", overflow="fold")
         for heading in ("nats per token", "perplexity", "nats per byte", "parameters", "active"):
             table.add_column(heading, justify="right")
         for name, counts in self.models.items():
