@@ -76,7 +76,7 @@ class Sweep:
         """Validation losses of the runs' models, side by side."""
         table = Table(title="validation split", title_justify="left")
         table.add_column("run", overflow="fold")
-        for heading in ("nats per token", "perplexity", "nats per byte", "parameters", "active"):
+        for heading in ("nats/token", "perplexity", "nats/byte", "parameters", "active"):
             table.add_column(heading, justify="right")
         for name, counts in self.models.items():
             per_byte = counts.get("validation_loss_per_byte")
@@ -85,8 +85,8 @@ class Sweep:
                 f"{counts['validation_loss']:.3f}",
                 f"{counts['validation_perplexity']:,.1f}",
                 "" if per_byte is None else f"{per_byte:.3f}",
-                f"{counts['parameters']:,}",
-                f"{counts['active_parameters']:,}",
+                f"{counts['parameters'] / 1e6:,.2f} M",
+                f"{counts['active_parameters'] / 1e6:,.2f} M",
             )
         return table
 
