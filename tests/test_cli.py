@@ -165,21 +165,41 @@ def test_metadata_that_a_masked_router_cannot_use(
     refused(command("train", *overrides, "router=masked", *changes), *words)
 
 
-def test_a_document_outside_the_periods_is_named(command: Command, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def dated(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Overrides of a small decoder over texts of the years 1900 to 1959, in a made dataset."""
+    folder = tmp_path_factory.mktemp("dated")
     rows = [{**row, "year": 1900 + number} for number, row in enumerate(documents("a", 60))]
-    path = tmp_path / "dated.jsonl"
+    path = folder / "dated.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     overrides = (
-        *(f"source.path={path}", f"paths.runs={tmp_path}", "source=files", "name=t"),
+        *(f"source.path={path}", f"paths.runs={folder}", "source=files", "name=t"),
         *("source.date_column=year", "corpus.clean.min_chars=5", "tokenizer=char"),
-        *("model=gptime", "masking=none", "tracking=none", "router=masked"),
+        *("model=gptime", "masking=none", "tracking=none", "model.hidden_size=16"),
         *("corpus.clean.near_duplicates=false", "dataset.sequence_length=32"),
+        *(f"paths.corpus={folder}/corpus", f"paths.dataset={folder}/dataset"),
+        *("train.max_steps=2", "train.eval_every=2", "train.batch_size=4"),
     )
     for stage in ("corpus", "mask"):
         done = command(stage, *overrides)
         assert done.returncode == 0, done.stderr
-    done = command("train", *overrides, "router.values=[1910,1930]")
+    return overrides
+
+
+def test_a_document_outside_the_periods_is_named(command: Command, dated: tuple[str, ...]) -> None:
+    done = command("train", *dated, "router=masked", "router.values=[1910,1930]")
     refused(done, "document 'dated.jsonl:", "year=190", "1910 to 1959")
+
+
+def test_three_routings_end_with_their_perplexities(
+    command: Command, dated: tuple[str, ...]
+) -> None:
+    done = command("train", *dated, "moe_routing=none,standard_gating,masked", "-m")
+    assert done.returncode == 0, done.stderr
+    table = done.stderr[done.stderr.index("perplexity", done.stderr.rindex("nats/token")) :]
+    for routing in ("none", "standard_gating", "masked"):
+        assert f"moe_routing={routing}" in table
+    assert table.count(" M") == 6
 
 
 def test_an_encoder_needs_masks(command: Command, debug_run: Path, tmp_path: Path) -> None:
