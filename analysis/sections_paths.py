@@ -19,9 +19,7 @@ def flow_section(results: RoutingResults) -> Section:
         "Which experts share a token, which follow each other from layer to layer, and whether "
         "neighbouring tokens keep to one expert.",
         panels,
-        notes=[]
-        if panels
-        else [("Nothing to show", "One expert a token, one layer, no sample.")],
+        notes=[] if panels else [("Nothing to show", "One expert a token, one layer, no sample.")],
         group=HOW,
     )
 

@@ -1,5 +1,8 @@
 """Profile cards: what is known of one expert, in one place."""
 
+from collections import defaultdict
+from typing import Any
+
 import pandas as pd
 
 from .page import ExpertProfile, ProfileLine
@@ -9,25 +12,26 @@ from .text import expert_name, number, percent, visible
 
 MOST_TOPICS, MOST_TOKENS, MOST_CLASSES, LONGEST_TOPIC = 3, 6, 2, 40
 
-Groups = dict[tuple[int, int], pd.DataFrame]
+Groups = dict[tuple[int, int], list[Any]]  # (layer, expert) → its rows of a frame
 
 
 def expert_profiles(results: RoutingResults) -> dict[int, list[ExpertProfile]]:
     """Builds the cards of every layer: load, topics, tokens, token classes, [MASK], knock-out."""
     cells = _by_expert(results.cells.sort_values("log2_ratio", ascending=False))
     tokens = _by_expert(results.tokens)
-    classes = _by_expert(results.structure.classes.sort_values("log2_ratio", ascending=False))
+    classes = results.structure.classes.sort_values("log2_ratio", ascending=False)
+    forms = _by_expert(classes.rename(columns={"class": "token_class"}))
     masked, knockout = _by_expert(results.masked), _by_expert(results.structure.knockout)
     profiles: dict[int, list[ExpertProfile]] = {layer: [] for layer in results.layers}
     for row in rows(results.load):
         place = row.layer, row.expert
         lines = [
             ProfileLine("Load", [_load(row)]),
-            ProfileLine("Topics", _topics(cells.get(place), results.alpha)),
-            ProfileLine("Tokens", _tokens(tokens.get(place)), code=True),
-            ProfileLine("Forms", _classes(classes.get(place))),
-            ProfileLine("[MASK]", _masked(masked.get(place))),
-            ProfileLine("Knock-out", _knockout(knockout.get(place))),
+            ProfileLine("Topics", _topics(cells[place], results.alpha)),
+            ProfileLine("Tokens", _tokens(tokens[place]), code=True),
+            ProfileLine("Forms", _classes(forms[place])),
+            ProfileLine("[MASK]", _masked(masked[place])),
+            ProfileLine("Knock-out", _knockout(knockout[place])),
         ]
         profiles[row.layer].append(
             ExpertProfile(
@@ -42,70 +46,61 @@ def expert_profiles(results: RoutingResults) -> dict[int, list[ExpertProfile]]:
 
 
 def _by_expert(frame: pd.DataFrame) -> Groups:
-    if frame.empty:
-        return {}
-    groups = frame.groupby(["layer", "expert"], sort=False)
-    return {(own.layer.iloc[0], own.expert.iloc[0]): own for _, own in groups}
+    groups: Groups = defaultdict(list)
+    for row in rows(frame):
+        groups[row.layer, row.expert].append(row)
+    return groups
 
 
-def _load(row: object) -> tuple[str, str]:
-    share, chance = percent(row.share, 3), percent(row.chance, 3)  # type: ignore[attr-defined]
-    low, high = percent(row.low, 3), percent(row.high, 3)  # type: ignore[attr-defined]
+def _load(row: Any) -> tuple[str, str]:
+    share, chance = percent(row.share, 3), percent(row.chance, 3)
+    low, high = percent(row.low, 3), percent(row.high, 3)
     return f"{share} of tokens", f"{low} to {high}; even share {chance}"
 
 
-def _topics(frame: pd.DataFrame | None, alpha: float) -> list[tuple[str, str]]:
+def _topics(own: list[Any], alpha: float) -> list[tuple[str, str]]:
     """The topics that it is chosen most for; a dot marks what shuffled topics do not reach."""
-    if frame is None:
-        return []
     return [
         (
             f"{'● ' if row.p_value <= alpha else ''}{visible(row.topic, LONGEST_TOPIC)}",
             f"{_signed(row.log2_ratio)} {_span(row.low, row.high)}",
         )
-        for row in rows(frame[frame.log2_ratio > 0].head(MOST_TOPICS))
+        for row in own[:MOST_TOPICS]
+        if row.log2_ratio > 0
     ]
 
 
-def _tokens(frame: pd.DataFrame | None) -> list[tuple[str, str]]:
-    if frame is None:
-        return []
-    return [(visible(row.token, 30), _signed(row.log2_ratio)) for row in rows(frame[:MOST_TOKENS])]
+def _tokens(own: list[Any]) -> list[tuple[str, str]]:
+    return [(visible(row.token, 30), _signed(row.log2_ratio)) for row in own[:MOST_TOKENS]]
 
 
-def _classes(frame: pd.DataFrame | None) -> list[tuple[str, str]]:
+def _classes(own: list[Any]) -> list[tuple[str, str]]:
     """The token classes that it is chosen more for than chance explains."""
-    if frame is None:
-        return []
-    sure = frame[frame.low > 0].rename(columns={"class": "token_class"})
+    sure = [row for row in own if row.low > 0]
     return [
         (row.token_class, f"{_signed(row.log2_ratio)} {_span(row.low, row.high)}")
-        for row in rows(sure.head(MOST_CLASSES))
+        for row in sure[:MOST_CLASSES]
     ]
 
 
-def _masked(frame: pd.DataFrame | None) -> list[tuple[str, str]]:
-    if frame is None:
-        return []
-    row = rows(frame)[0]
+def _masked(own: list[Any]) -> list[tuple[str, str]]:
     return [
         (
             f"{percent(row.masked_share, 3)} of masks",
             f"{_signed(row.log2_ratio)} {_span(row.low, row.high)} against untouched tokens",
         )
+        for row in own
     ]
 
 
-def _knockout(frame: pd.DataFrame | None) -> list[tuple[str, str]]:
-    if frame is None:
-        return []
+def _knockout(own: list[Any]) -> list[tuple[str, str]]:
     return [
         (
             f"{visible(row.topic, LONGEST_TOPIC)}",
             f"loses {number(row.effect, 2)} nats {_span(row.low, row.high)}, other topics "
             f"{number(row.other_effect, 2)}, experts of that load {number(row.control_effect, 2)}",
         )
-        for row in rows(frame)
+        for row in own
     ]
 
 
