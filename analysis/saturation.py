@@ -35,8 +35,9 @@ def routing_saturation(
     frame = frame[frame["row"] >= 0]
     chance = data.top_k / data.num_experts
     records = []
-    for (step, layer), part in frame.groupby(["step", "layer"]):
-        position = data.layers.index(int(layer))
+    for _, part in frame.groupby(["step", "layer"]):
+        step, layer = (int(part[name].iloc[0]) for name in ("step", "layer"))
+        position = data.layers.index(layer)
         rows = part["row"].to_numpy()
         counts = part[["shared", "chosen"]].to_numpy(dtype=float)
         drawn = weights[:, rows].astype(float) @ counts
@@ -45,8 +46,8 @@ def routing_saturation(
         load = data.counts[rows, position].sum(axis=0) / data.tokens[rows].sum()
         records.append(
             {
-                "step": int(step),
-                "layer": int(layer),
+                "step": step,
+                "layer": layer,
                 "saturation": shared / max(chosen, 1),
                 "low": float(low),
                 "high": float(high),

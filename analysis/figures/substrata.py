@@ -1,5 +1,7 @@
 """Routing by position and special token, and the router's entropy there."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -16,7 +18,7 @@ def substratum_figure(frame: pd.DataFrame) -> go.Figure:
     table = frame.assign(row=_labels(frame)).pivot_table(
         index="row", columns="expert", values="share", sort=False
     )
-    sizes = dict(zip(_labels(frame), frame.tokens, strict=True))
+    sizes: dict[Any, int] = dict(zip(_labels(frame), frame.tokens, strict=True))
     hover = [
         [f"<b>{row}</b> · E{i}<br>{percent(x, 3)} of {sizes[row]:,} tokens" for i, x in own.items()]
         for row, own in table.iterrows()
