@@ -8,20 +8,29 @@ from pathlib import Path
 
 import pytest
 
+from tests import preloaded
+
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch: workers share the cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+PLAIN = {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
 ROOT = Path(__file__).parent.parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def command() -> Command:
-    """Runs `moescope ARGUMENTS` in its own process and returns what it printed."""
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Runs `moescope ARGUMENTS` in its own process and returns what it printed.
+
+    The libraries are there already, unless the environment is to change: some read it when they
+    are imported.
+    """
 
     def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **changes}
+        environment = {**os.environ, **PLAIN, **changes}
+        if not changes:
+            return preloaded.run(arguments, environment, tmp_path_factory.mktemp("printed"), 300)
         return subprocess.run(
             [sys.executable, str(ROOT / "moescope.py"), *arguments],
             capture_output=True,
