@@ -16,7 +16,7 @@ from .page import LOOK_UP, Section
 from .records import rows
 from .text import printable, visible
 
-MOST_BYTES = 400_000  # of the page, for all examples
+MOST_BYTES = 250_000  # of the page, for all examples
 BYTES_PER_SLOT, BYTES_PER_TOKEN = 3, 8  # expert and weight in base64; the token itself
 WEIGHT_STEPS = 255  # a weight is one byte of the page
 NO_PREDICTION = -1
@@ -28,7 +28,7 @@ def examples_section(store: RoutingStore, per_topic: int, tokenizer: Path) -> Se
     Args:
         store: the routing store.
         per_topic: documents of each topic, the first of the store, at most; fewer where they would
-            take more than 0.4 MB of the page.
+            take more than 0.25 MB of the page.
         tokenizer: tokenizer.json that reads the token types without a row of their own.
 
     Raises:

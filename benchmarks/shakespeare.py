@@ -4,8 +4,8 @@
 
 The text's first 90 % train, the rest validates; tokens are its characters. All three models see
 the same batches of 12 x 64 characters, in turns of ten steps, so that ratios of time are paired;
-recipes are `experiment=nanogpt_moe` (dense: the same with `model.num_experts=0`) and
-`experiment=moe_decoder`, optimised as in the train stage. Validation is over the whole validation
+recipes are `experiment=nanogpt_moe` (dense: the same with GPT-2's plain FFN in place of experts)
+and `experiment=moe_decoder`, optimised as in the train stage. Validation is over the whole validation
 text in blocks of 64 that see nothing before them, in nats per character.
 
 The last line is JSON: `val_loss` (nanogpt_moe), `best_val_loss` (moe_decoder), `dense_val_loss`,
@@ -39,7 +39,12 @@ from train.arguments import learning_rate_factor
 
 BATCH, LENGTH, TURN = 12, 64, 10
 RECIPES = {
-    "dense": ["experiment=nanogpt_moe", "model.num_experts=0"],
+    "dense": [
+        "experiment=nanogpt_moe",
+        "model.num_experts=0",
+        "model.gated=false",
+        "model.hidden_act=gelu",
+    ],
     "nanogpt_moe": ["experiment=nanogpt_moe"],
     "moe_decoder": ["experiment=moe_decoder"],
 }
