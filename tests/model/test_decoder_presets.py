@@ -48,12 +48,14 @@ def test_olmoe_tiny_has_the_same_block() -> None:
     assert misfits(tiny, FAMILIES["olmoe"]) == []
 
 
-@pytest.mark.parametrize("preset", ["gptime", "nanogpt_moe"])
-def test_gpt2_blocks(preset: str) -> None:
+@pytest.mark.parametrize(
+    ("preset", "feed_forward"), [("gptime", (False, "gelu")), ("nanogpt_moe", (True, "silu"))]
+)
+def test_gpt2_blocks(preset: str, feed_forward: tuple[bool, str]) -> None:
     config = architecture(64, f"model={preset}")
-    block = (config.norm_type, config.norm_position, config.position_type, config.gated)
-    assert block == ("layer", "pre", "learned", False)
-    assert config.hidden_act.startswith("gelu")
+    block = (config.norm_type, config.norm_position, config.position_type)
+    assert block == ("layer", "pre", "learned")
+    assert (config.gated, config.hidden_act.removesuffix("_pytorch_tanh")) == feed_forward
     assert not config.qk_norm
 
 
