@@ -5,8 +5,8 @@
 The text's first 90 % train, the rest validates; tokens are its characters. All three models see
 the same batches of 12 x 64 characters, in turns of ten steps, so that ratios of time are paired;
 recipes are `experiment=nanogpt_moe` (dense: the same with GPT-2's plain FFN in place of experts)
-and `experiment=moe_decoder`, optimised as in the train stage. Validation is over the whole validation
-text in blocks of 64 that see nothing before them, in nats per character.
+and `experiment=moe_decoder`, optimised as in the train stage. Validation is over the whole
+validation text in blocks of 64 that see nothing before them, in nats per character.
 
 The last line is JSON: `val_loss` (nanogpt_moe), `best_val_loss` (moe_decoder), `dense_val_loss`,
 `moe_over_dense_step` (median of pairs, optimizer included), `tokens_per_s` (nanogpt_moe),
