@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .page import Section, figures_json, render_template
+from .page import Section, figure_links, figures_json, render_template
 from .sections_compare import Comparison, comparison_sections, report_listings, runs_table
 from .sentence import Sentence
 from .text import number, percent, visible
@@ -34,6 +34,13 @@ MEASURES = {
     "train_tokens": "training tokens",
     "elapsed_s": "seconds, all stages",
 }  # column → heading
+FIGURE_OF = {
+    "topic": "layers-topic-share",
+    "form": "layers-class-share",
+    "quality": "validation-loss",
+    "load": "layers-max-violation",
+    "similarity": "similarity",
+}  # subject of a sentence → the figure that shows it
 SHARES = ("validation_accuracy", "topic_share", "class_share", "token_share")
 
 
@@ -165,4 +172,5 @@ def render_comparison(page: ComparisonPage) -> str:
         ["page.js", "compare.js"],
         figures_json(page.sections, page.layers),
         page=page,
+        figure_of=figure_links(FIGURE_OF, page.sections),
     )

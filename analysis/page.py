@@ -23,6 +23,21 @@ SCRIPTS = ("page.js", "search.js", "examples.js")
 ALL_LAYERS = ""  # the view of a panel that is the same for every layer
 MODEL, EXPERTS, HOW = "The model", "What experts go by", "How experts work"  # groups of chapters
 OVER_TIME, LOOK_UP = "Over time", "To look up"
+FIGURE_OF = {
+    "topic": "depth",
+    "beyond vocabulary": "beyond-vocabulary",
+    "experts": "topics",
+    "knock-out": "knockout",
+    "form": "forms",
+    "vocabulary": "vocabulary",
+    "masked": "masked",
+    "load": "load",
+    "checkpoints": "saturation",
+    "time": "time",
+    "senses": "senses",
+    "model": "loss",
+    "corpus": "documents",
+}  # subject of a sentence → the figure that shows it
 
 
 @dataclass(frozen=True)
@@ -166,7 +181,16 @@ def render(page: Page) -> str:
         "viewer": next((s.viewer for s in page.sections if s.viewer is not None), None),
     }
     figures = figures_json(page.sections, page.layers, search)
-    return render_template("page.html.j2", SCRIPTS, figures, page=page, palette=PALETTE)
+    links = figure_links(FIGURE_OF, page.sections)
+    return render_template(
+        "page.html.j2", SCRIPTS, figures, page=page, palette=PALETTE, figure_of=links
+    )
+
+
+def figure_links(figure_of: Mapping[str, str], sections: Sequence[Section]) -> dict[str, str]:
+    """Returns subject → id in the page of its figure, for the figures that the page has."""
+    drawn = {panel.name for section in sections for panel in section.panels}
+    return {subject: f"figure-{name}" for subject, name in figure_of.items() if name in drawn}
 
 
 def render_template(template: str, scripts: Sequence[str], figures: str, **values: Any) -> str:

@@ -17,16 +17,19 @@ class Sentence:
 
     Attributes:
         subject: what it is about ("topic", "beyond vocabulary", "experts", "knock-out",
-            "masked", "load", "form", "vocabulary", "model", "corpus").
+            "masked", "load", "form", "vocabulary", "model", "corpus"); it decides the figure
+            that a reader is sent to.
         tone: a finding, no evidence, a plain fact, or a warning.
         claim: the answer in one sentence.
         evidence: numbers with n, unit and baseline.
+        layer: the layer that its figure is to show; None = any.
     """
 
     subject: str
     tone: Tone
     claim: str
     evidence: str
+    layer: int | None = None
 
 
 def layer_names(frame: pd.DataFrame) -> str:
@@ -38,9 +41,9 @@ def layer_names(frame: pd.DataFrame) -> str:
             runs[-1].append(layer)
         else:
             runs.append([layer])
-    names = [
-        f"{run[0]}–{run[-1]}" if len(run) > 2 else listing(list(map(str, run))) for run in runs
-    ]
+    names: list[str] = []
+    for run in runs:
+        names += [f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run)
     return f"layer{'s' if len(layers) > 1 else ''} {listing(names)}"
 
 

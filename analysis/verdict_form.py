@@ -50,6 +50,7 @@ def masked_sentences(results: RoutingResults) -> Iterator[Sentence]:
         f"{capital(details)}. n = {first.masked_tokens:,} [MASK] tokens, "
         f"{first.untouched_tokens:,} untouched tokens, {first.documents:,} documents; baseline: "
         "untouched tokens of the same documents. Masked positions enter no topic statistic.",
+        layer=int(largest(chosen, "log2_ratio").layer),
     )
 
 
@@ -77,6 +78,7 @@ def load_sentences(results: RoutingResults) -> Iterator[Sentence]:
         f"{capital(layers)}. n = {worst.tokens:,} untouched tokens of {worst.documents:,} "
         "documents; unit: MaxVio = (largest − mean) / mean load; baseline: 0 at perfect balance, "
         f"{worst.experts - 1} if one expert took all.",
+        layer=int(worst.layer),
     )
     dead = rows(results.load[results.load.dead])
     if dead:
@@ -88,6 +90,7 @@ def load_sentences(results: RoutingResults) -> Iterator[Sentence]:
             f"{names}{' …' if len(dead) > LISTED_EXPERTS else ''}. n = {worst.documents:,} "
             f"documents; at most {percent(dead[0].use_bound)} of documents like these use such an "
             f"expert (upper 95% bound); baseline: an even share of {percent(dead[0].chance)}.",
+            layer=int(dead[0].layer),
         )
 
 
@@ -117,6 +120,7 @@ def form_sentences(results: RoutingResults) -> Iterator[Sentence]:
         "at least 10 times; unit: I(x; e) / H(e); baseline: shuffled topics of documents, and "
         "tokens routed by the layer's load, subtracted. A token holds its class, and much of its "
         "topic: the shares do not add up.",
+        layer=int(top.layer),
     )
 
 
@@ -145,4 +149,5 @@ def vocabulary_sentences(results: RoutingResults) -> Iterator[Sentence]:
         claim,
         f"{capital(layers)}. n = {top.types:,} token types seen at least 10 times "
         f"({top.tokens:,} tokens); baseline: every type routed by its layer's load.",
+        layer=int(top.layer),
     )

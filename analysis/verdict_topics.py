@@ -70,6 +70,7 @@ def _topic_finding(results: RoutingResults, sure: pd.DataFrame) -> Sentence:
         f"Strongest: {_information(top)}. Share of log2 T by layer: {bands}. "
         f"Basis: {_basis(results)}. Topics also differ in their words: this number holds topic "
         "and vocabulary together.",
+        layer=int(top.layer),
     )
 
 
@@ -102,6 +103,7 @@ def cell_sentences(results: RoutingResults) -> Iterator[Sentence]:
         f"{'; '.join(_cell(row, results) for row in best)}. {total} differ from the mean of all "
         f"topics (family-wise); {unit}. This is association: what the model would do without "
         "the expert is another question.",
+        layer=int(first.layer),
     )
 
 

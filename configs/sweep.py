@@ -19,6 +19,13 @@ from .schema import Config
 
 logger = logging.getLogger(__name__)
 SAME_RUN = ("name", "force", "experiment", "paths.runs")  # overrides that name no run
+COLUMNS = {
+    "validation_loss": ("nats/token", ".3f"),
+    "validation_perplexity": ("perplexity", ",.1f"),
+    "validation_loss_per_byte": ("nats/byte", ".3f"),
+    "parameters": ("parameters", ",d"),
+    "active_parameters": ("active", ",d"),
+}  # what the train stage counted → its heading and format
 
 
 @dataclass
@@ -74,20 +81,16 @@ class Sweep:
 
     def table(self) -> Table:
         """Validation losses of the runs' models, side by side."""
-        table = Table(title="validation split", title_justify="left")
+        bases = {run: base for base, runs in self.names.items() for run in runs}
+        table = Table(title=f"{', '.join(self.names)}: validation split", title_justify="left")
         table.add_column("run", overflow="fold")
-        for heading in ("nats/token", "perplexity", "nats/byte", "parameters", "active"):
+        known = {key for counts in self.models.values() for key in counts}
+        columns = {key: shown for key, shown in COLUMNS.items() if key in known}
+        for heading, _ in columns.values():
             table.add_column(heading, justify="right")
         for name, counts in self.models.items():
-            per_byte = counts.get("validation_loss_per_byte")
-            table.add_row(
-                name,
-                f"{counts['validation_loss']:.3f}",
-                f"{counts['validation_perplexity']:,.1f}",
-                "" if per_byte is None else f"{per_byte:.3f}",
-                f"{counts['parameters'] / 1e6:,.2f} M",
-                f"{counts['active_parameters'] / 1e6:,.2f} M",
-            )
+            cells = (f"{counts[k]:{how}}" if k in counts else "" for k, (_, how) in columns.items())
+            table.add_row(name.removeprefix(f"{bases[name]},"), *cells)
         return table
 
     def failure(self) -> UserError:

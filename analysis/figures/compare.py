@@ -1,6 +1,7 @@
 """Figures of several runs side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from ..records import rows
 from ..text import number, plot_label
-from .theme import baseline, figure, topic_style, values, whiskers
+from .theme import baseline, figure, percent_axis, topic_style, values, whiskers
 
 MULTIPLE_HEIGHT, MULTIPLES_PER_ROW = 270, 3
 CELL_HEIGHT, MARGINS = 56, 90
@@ -22,7 +23,8 @@ def curves_figure(curves: pd.DataFrame, runs: Sequence[str], y_title: str) -> go
         for position, run in enumerate(runs)
         if len(own := curves[curves.run == run].sort_values("tokens"))
     ]
-    return figure(traces, x_title="training tokens", y_title=y_title, height=380)
+    result = figure(traces, x_title="training tokens", y_title="", height=380)
+    return result.update_yaxes(measure_axis(y_title))
 
 
 def depth_figure(
@@ -53,11 +55,19 @@ def depth_figure(
         if interval:
             trace.error_y = whiskers(own[column], own[interval[0]], own[interval[1]])
         traces.append(trace)
-    result = figure(traces, x_title="layer", y_title=y_title, height=380)
+    result = figure(traces, x_title="layer", y_title="", height=380)
     result.update_xaxes(dtick=1)
+    result.update_yaxes(measure_axis(y_title))
     if chance:
         baseline(result, *chance)
     return result
+
+
+def measure_axis(unit: str) -> Mapping[str, Any]:
+    """Labels an axis by its unit: shares in percent, and from zero what has its baseline there."""
+    if unit.startswith("share"):
+        return percent_axis(unit)
+    return {"title": {"text": unit}, "rangemode": "normal" if "nats" in unit else "tozero"}
 
 
 def multiples_figure(
@@ -106,9 +116,8 @@ def multiples_figure(
             col=col,
         )
         if col == 1:
-            grid.update_yaxes(
-                title={"text": y_title}, automargin=True, zeroline=False, row=row, col=1
-            )
+            axis = measure_axis(y_title)
+            grid.update_yaxes(axis, automargin=True, zeroline=False, row=row, col=1)
     return grid
 
 

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from ..records import rows
 from ..text import interval_text, percent, plot_label
-from .theme import DIVERGING, PALETTE, expert_labels, figure, percent_axis, values
+from .theme import DIVERGING, PALETTE, expert_axis, expert_labels, figure, percent_axis, values
 
 
 def forms_figure(forms: pd.DataFrame) -> go.Figure:
@@ -45,9 +45,7 @@ def class_heatmap(cells: pd.DataFrame, limit: float) -> go.Figure:
         xgap=2,
         ygap=2,
     )
-    result = figure(
-        [heatmap], x_title="expert (local to its layer)", y_title="", height=130 + 30 * len(table)
-    )
+    result = figure([heatmap], x_title=expert_axis(cells), y_title="", height=130 + 30 * len(table))
     scale = {"cmin": -limit, "cmax": limit, "colorscale": DIVERGING}
     bar = {"title": {"text": "log2 ratio"}, "thickness": 12, "outlinewidth": 0}
     result.update_layout(coloraxis={**scale, "colorbar": bar}, meta={"diverging": True})

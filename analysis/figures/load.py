@@ -11,6 +11,7 @@ from .theme import (
     ACCENT,
     MUTED,
     baseline,
+    expert_axis,
     expert_labels,
     figure,
     percent_axis,
@@ -38,7 +39,7 @@ def load_figure(load: pd.DataFrame) -> go.Figure:
         hovertext=hover,
         hoverinfo="text",
     )
-    result = figure([bars], x_title="expert (local to its layer)", y_title="")
+    result = figure([bars], x_title=expert_axis(load), y_title="")
     result.update_yaxes(**percent_axis("share of tokens"))
     baseline(result, load.chance.iloc[0], f"even share {percent(load.chance.iloc[0], 3)}")
     return result
@@ -74,7 +75,7 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
             bars = whiskers(own.share, own.share_low, own.share_high) | {"color": MUTED}
             marker = {"color": style.colour, "pattern": {"shape": style.pattern}}
             traces.append(go.Bar(**shared, error_y=bars, marker=marker))
-    result = figure(traces, x_title="expert (local to its layer)", y_title="", height=400)
+    result = figure(traces, x_title=expert_axis(cells), y_title="", height=400)
     result.update_layout(barmode="group", bargap=0.25, bargroupgap=0.05)
     result.update_yaxes(**percent_axis("share of the topic's tokens"))
     chance = cells.chance.iloc[0]

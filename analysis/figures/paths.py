@@ -13,6 +13,7 @@ from .theme import (
     MUTED,
     PALETTE,
     SECOND,
+    expert_axis,
     expert_labels,
     figure,
     percent_axis,
@@ -41,7 +42,8 @@ def pair_figure(pairs: pd.DataFrame, limit: float) -> go.Figure:
         ygap=1,
     )
     height = 150 + max(160, min(26 * len(labels), 640))
-    result = figure([heatmap], x_title="expert", y_title="expert", height=height)
+    axis = expert_axis(pairs)
+    result = figure([heatmap], x_title=axis, y_title=axis, height=height)
     scale = {"cmin": -limit, "cmax": limit, "colorscale": DIVERGING}
     bar = {"title": {"text": "log2 ratio"}, "thickness": 12, "outlinewidth": 0}
     result.update_layout(coloraxis={**scale, "colorbar": bar}, meta={"diverging": True})

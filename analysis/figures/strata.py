@@ -5,7 +5,17 @@ import plotly.graph_objects as go
 
 from ..records import rows
 from ..text import expert_name, interval_text, number, percent
-from .theme import ACCENT, MUTED, PALETTE, baseline, expert_labels, figure, percent_axis, values
+from .theme import (
+    ACCENT,
+    MUTED,
+    PALETTE,
+    baseline,
+    expert_axis,
+    expert_labels,
+    figure,
+    percent_axis,
+    values,
+)
 
 
 def masked_figure(masked: pd.DataFrame) -> go.Figure:
@@ -30,7 +40,7 @@ def masked_figure(masked: pd.DataFrame) -> go.Figure:
             ("masked_share", "[MASK] tokens", ACCENT, ""),
         )
     ]
-    result = figure(bars, x_title="expert (local to its layer)", y_title="")
+    result = figure(bars, x_title=expert_axis(masked), y_title="")
     result.update_layout(barmode="group", bargap=0.25)
     result.update_yaxes(**percent_axis("share of the stratum's tokens"))
     chance = masked.chance.iloc[0]
@@ -55,7 +65,7 @@ def stratum_figure(strata: pd.DataFrame) -> go.Figure:
     )
     result = figure(
         [heatmap],
-        x_title="expert (local to its layer)",
+        x_title=expert_axis(strata),
         y_title="",
         height=130 + 34 * len(table),
     )

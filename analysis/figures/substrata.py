@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from ..records import rows
 from ..text import number, percent, plot_label
-from .theme import PALETTE, baseline, expert_labels, figure, values
+from .theme import PALETTE, baseline, expert_axis, expert_labels, figure, values
 
 ROW_HEIGHT, FRAME_HEIGHT = 18, 130
 
@@ -36,7 +36,7 @@ def substratum_figure(frame: pd.DataFrame) -> go.Figure:
         colorbar={"title": {"text": "share"}, "tickformat": ".0%", "thickness": 12},
     )
     height = FRAME_HEIGHT + ROW_HEIGHT * len(table)
-    result = figure([heatmap], x_title="expert (local to its layer)", y_title="", height=height)
+    result = figure([heatmap], x_title=expert_axis(frame), y_title="", height=height)
     result.update_xaxes(showgrid=False)
     result.update_yaxes(autorange="reversed", showgrid=False, tickmode="linear")
     return result

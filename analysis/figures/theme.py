@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 ACCENT, SECOND, MUTED = "#2a78b8", "#d9782d", "#8a9099"
@@ -99,6 +100,11 @@ def baseline(result: go.Figure, value: float, text: str) -> None:
 def percent_axis(title: str) -> Mapping[str, Any]:
     """Labels a share axis in percent, from zero."""
     return {"title": {"text": title}, "tickformat": ".2~%", "rangemode": "tozero"}
+
+
+def expert_axis(frame: pd.DataFrame) -> str:
+    """Titles the axis of a layer's experts: their numbers mean nothing in another layer."""
+    return f"expert of layer {frame.layer.iloc[0]}"
 
 
 def expert_labels(experts: Sequence[int]) -> list[str]:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from ..records import rows
 from ..text import p_text, plot_label
-from .theme import DIVERGING, expert_labels, figure, values
+from .theme import DIVERGING, expert_axis, expert_labels, figure, values
 
 ROW_HEIGHT, FRAME_HEIGHT = 30, 130
 LONGEST_LABEL = 28
@@ -60,7 +60,7 @@ def topic_heatmap(
     )
     result = figure(
         [heatmap],
-        x_title="expert (local to its layer)",
+        x_title=expert_axis(cells),
         y_title="",
         height=FRAME_HEIGHT + ROW_HEIGHT * len(topics),
     )

@@ -137,6 +137,15 @@ const moescope = (() => {
     draw(plot);
   }
 
+  /* Writes what is on the screen; a picture leaves its slider behind, so its name says the layer. */
+  function save(plot) {
+    const { panel } = plot.dataset;
+    const { width, height } = plot.getBoundingClientRect();
+    const layout = { ...plot.layout, paper_bgcolor: THEMES[themeName()].ground };
+    const filename = "" in figures.panels[panel] ? panel : `${panel}-layer-${figures.layers[state.layer]}`;
+    Plotly.downloadImage({ data: plot.data, layout }, { format: "png", scale: 2, width, height, filename });
+  }
+
   root.classList.add("js");
   document.addEventListener("input", ({ target }) => {
     if (target.matches(".layer-slider")) {
@@ -160,11 +169,7 @@ const moescope = (() => {
       setHidden(new Set([...filter.querySelectorAll("input.topic")].map((box) => Number(box.value))));
     }
     if (target.id === "theme") setTheme(themeName() === "dark" ? "light" : "dark");
-    if (target.matches(".save")) {
-      const plot = document.querySelector(`.plot[data-panel="${target.dataset.panel}"]`);
-      const { width, height } = plot.getBoundingClientRect();
-      Plotly.downloadImage(plot, { format: "png", scale: 2, width, height, filename: target.dataset.panel });
-    }
+    if (target.matches(".save")) save(document.querySelector(`.plot[data-panel="${target.dataset.panel}"]`));
   });
   document.addEventListener("keydown", ({ key }) => {
     if (key === "Escape") for (const open of document.querySelectorAll(".filter[open]")) open.open = false;

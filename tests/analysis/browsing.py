@@ -29,3 +29,17 @@ def draw(page: Page, *names: str) -> None:
     for plot in page.locator(named or ".plot").all():
         plot.scroll_into_view_if_needed()
         plot.locator(".main-svg").first.wait_for()
+
+
+def grave_violations(page: Page, axe: str) -> list[tuple[str, list[str]]]:
+    """What axe-core finds serious or critical: its rule, and the first elements.
+
+    The page's policy would refuse the checker: it is visited with `bypass_csp`.
+    """
+    page.add_script_tag(content=axe)
+    result = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        (found["id"], [node["html"][:120] for node in found["nodes"][:3]])
+        for found in result["violations"]
+        if found["impact"] in ("serious", "critical")
+    ]

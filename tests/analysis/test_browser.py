@@ -1,9 +1,11 @@
 """The page in a real browser: quiet, offline, its controls work, hostile text stays text."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
 
 from .browsing import NO_CHROMIUM, draw, visit
 
@@ -126,4 +128,43 @@ def test_page_prints_on_paper_in_light_colours(browser: Browser, plain: str) -> 
     assert len(page.pdf(format="A4")) > 50_000
     page.wait_for_function("document.querySelectorAll('.plot .main-svg').length > 30")
     assert troubles == []
+    page.context.close()
+
+
+def test_paper_keeps_layers_and_flows(browser: Browser, debug_run: Path) -> None:
+    url = (debug_run / "report" / "report.html").as_uri()
+    page, _ = visit(browser, f"{url}#layer=1")
+    page.emulate_media(media="print")
+    # as while printing: the figures are drawn, and no time passes for links to fade in
+    opacities = page.evaluate(
+        """async () => {
+            dispatchEvent(new Event("beforeprint"));
+            const links = () => [...document.querySelectorAll(".sankey-link")];
+            while (!links().length) await new Promise(requestAnimationFrame);
+            return links().map((link) => getComputedStyle(link).opacity);
+        }"""
+    )
+    assert set(opacities) == {"1"}
+    label = page.locator("#figure-topics .layer")
+    expect(label).to_have_text("Layer 1")
+    expect(label.locator("input")).to_be_hidden()
+    expect(page.locator("#figure-topics .save")).to_be_hidden()
+    page.context.close()
+
+
+def test_saved_picture_says_its_layer_and_has_a_ground(
+    browser: Browser, plain: str, tmp_path: Path
+) -> None:
+    page, _ = visit(browser, f"{plain}#topics&layer=2", color_scheme="dark")
+    draw(page, "topics", "depth")
+    names = []
+    for panel in ("topics", "depth"):
+        with page.expect_download() as download:
+            page.locator(f".save[data-panel={panel}]").click()
+        names.append(download.value.suggested_filename)
+    assert names == ["topics-layer-2.png", "depth.png"]
+    download.value.save_as(tmp_path / "depth.png")
+    with Image.open(tmp_path / "depth.png") as picture:
+        corner = picture.convert("RGBA").getpixel((0, 0))
+    assert corner == (0x1C, 0x21, 0x27, 255)
     page.context.close()

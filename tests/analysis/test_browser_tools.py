@@ -105,6 +105,21 @@ def test_deep_links_open_layer_and_expert(browser: Browser, plain: str) -> None:
     page.context.close()
 
 
+def test_claims_lead_to_their_figure_and_layer(browser: Browser, plain: str) -> None:
+    page, troubles = visit(browser, plain)
+    claims = {a.inner_text(): a for a in page.locator(".claim a").all()}
+    for link in claims.values():
+        address = (link.get_attribute("href") or "").split("&")[0]
+        assert page.locator(address).count() == 1
+    strongest = next(text for text in claims if "strongest topic expert" in text)
+    claims[strongest].click()
+    expect(page.locator("#figure-topics h3")).to_be_in_viewport()
+    layer = strongest.removeprefix("L").partition("·")[0]
+    expect(page.locator("#figure-topics output")).to_have_text(layer)
+    assert troubles == []
+    page.context.close()
+
+
 def test_cards_show_what_the_tables_hold(browser: Browser, plain_report: Path) -> None:
     load = pd.read_csv(plain_report / "tables" / "load.csv")
     cells = pd.read_csv(plain_report / "tables" / "topics.csv")

@@ -1,19 +1,16 @@
 """The comparison in a real browser: quiet, offline, sorted by mouse and keyboard, fits a phone."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from .browsing import NO_CHROMIUM, draw, grave_violations
+from .browsing import visit as open_page
 from .test_compare import NAMES, compare, plant
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on the path; install the system's chromium package"
-)
+pytestmark = NO_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -24,28 +21,11 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compare(runs)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
-
-
 def visit(browser: Browser, comparison: Path, width: int = 1280) -> tuple[Page, list[str]]:
     """Opens the page and draws every figure; returns it and everything that went wrong."""
     url = (comparison / "compare.html").as_uri()
-    page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("request", lambda request: troubles.extend({request.url} - {url}))
-    page.goto(url)
-    for plot in page.locator(".plot").all():
-        plot.scroll_into_view_if_needed()
-        plot.locator(".main-svg").first.wait_for(state="attached")
+    page, troubles = open_page(browser, url, viewport={"width": width, "height": 900})
+    draw(page)
     return page, troubles
 
 
@@ -86,3 +66,22 @@ def test_layer_slider_moves_the_similarity(browser: Browser, comparison: Path) -
 def test_page_fits_a_phone(browser: Browser, comparison: Path) -> None:
     page, _ = visit(browser, comparison, width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_claims_lead_to_their_figures(browser: Browser, comparison: Path) -> None:
+    page, troubles = visit(browser, comparison)
+    addresses = [a.get_attribute("href") or "" for a in page.locator(".claim a").all()]
+    assert addresses
+    for address in addresses:
+        assert page.locator(address.split("&")[0]).count() == 1
+    assert troubles == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_violation(browser: Browser, comparison: Path, axe: str, scheme: str) -> None:
+    url = (comparison / "compare.html").as_uri()
+    page, _ = open_page(browser, url, color_scheme=scheme, bypass_csp=True)
+    draw(page)
+    for summary in page.locator("details summary").all():
+        summary.click()
+    assert grave_violations(page, axe) == []
