@@ -1,55 +1,44 @@
-"""The command line: names the stages, in order, and hands over to one."""
+"""The command line: hands over to a stage, or to the pipeline of them."""
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pkgutil import resolve_name
 
 from configs.cli import main as run
 from configs.errors import unknown_choice
-from configs.stage import Stage
+from configs.stages import PIPELINE, STAGES
 
-STAGES = {
-    "corpus": "data_processors.corpus",
-    "mask": "data_processors.mask",
-    "train": "train.train",
-    "route": "inference.route",
-    "report": "analysis.report",
-    "import": "inference.import_checkpoint",
-    "export": "inference.export_checkpoint",
-    "compare": "analysis.compare",
+COMMANDS = {  # what is no stage: it keeps no folder
+    "generate": (
+        "inference.generate:main",
+        "a text continued, or its [MASK]s filled in, with the experts of each token",
+    )
 }
-COMMANDS = {"generate": "inference.generate"}  # what is no stage: it keeps no folder
-PIPELINE = ("corpus", "mask", "train", "route", "report")
-USAGE = """\
-moescope <stage> [KEY=VALUE ...]      what do the experts of an MoE transformer specialise in?
-
-  corpus     texts with topics, cleaned and split
-  mask       tokenizer, windows, fixed evaluation masks
-  train      the model, encoder or decoder
-  route      every routing decision of the probe split, as tables
-  report     statistics and the HTML page
-  compare    several finished runs on one page
-  generate   a text continued, or its [MASK]s filled in, with the experts of each token
-  pipeline   all of the above in order
-  import     a checkpoint of transformers as one of ours, as it is or upcycled
-  export     one of our decoders as a Llama, Mixtral, OLMoE or Qwen3-MoE
-
-`moescope <stage> --help` explains every parameter. Start with: moescope pipeline name=first
-"""
+HEADING = """\
+moescope <stage> [KEY=VALUE ...]      what do the experts of an MoE transformer specialise in?"""
+TEACHING = (
+    "`moescope <stage> --help` explains every parameter. Start with: moescope pipeline name=first"
+)
 
 
-def load_stages(name: str) -> list[Stage]:
-    """Imports the stage (or all, for `pipeline`) that a command names."""
-    names = PIPELINE if name == "pipeline" else (name,)
-    return [importlib.import_module(STAGES[stage]).STAGE for stage in names]
+def usage() -> str:
+    """Says in a line each what can be done."""
+    pipeline = {stage.name: stage.summary for stage in PIPELINE}
+    all_of_them = f"{', '.join(pipeline)}, in order"
+    others = {name: stage.summary for name, stage in STAGES.items() if name not in pipeline}
+    others |= {name: summary for name, (_, summary) in COMMANDS.items()}
+    lines = [f"  {name:<10} {text}" for name, text in pipeline.items()]
+    lines += ["", f"  {'pipeline':<10} {all_of_them}", ""]
+    lines += [f"  {name:<10} {text}" for name, text in others.items()]
+    return "\n".join([HEADING, "", *lines, "", TEACHING, ""])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `moescope`; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(USAGE, end="")
+        print(usage(), end="")
         return 0 if arguments else 2
     name, *rest = arguments
     commands = [*STAGES, *COMMANDS, "pipeline"]
@@ -59,13 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP threads wait a little, then sleep: as fast as spinning on an idle machine, and several
     # times faster beside other work (docs/training.md)
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    try:
-        if name in COMMANDS:
-            return importlib.import_module(COMMANDS[name]).main(rest, f"moescope {name}")
-        stages = load_stages(name)
-    except KeyboardInterrupt:
-        return 130
-    return run(stages, rest, f"moescope {name}")
+    if name in COMMANDS:
+        place, _ = COMMANDS[name]
+        try:
+            return int(resolve_name(place)(rest, f"moescope {name}"))
+        except KeyboardInterrupt:
+            return 130
+    return run(PIPELINE if name == "pipeline" else [STAGES[name]], rest, f"moescope {name}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from configs.cli import main
 from configs.manifest import read_manifest
 from configs.progress import console
 from configs.schema import Config
-from configs.stage import Stage, StageRun
+from configs.stage import StageRun
+from configs.stages import COMPARE
 
 from .compare_measures import (
     curve_measures,
@@ -93,7 +94,7 @@ def _write_tables(folder: Path, comparison: Comparison, sections: Sequence[Secti
             panel.table.to_csv(folder / f"{panel.name}.csv", index=False)
 
 
-def _results_of_runs(config: Config) -> dict[str, str]:
+def results_of_runs(config: Config) -> dict[str, str]:
     """Hashes what the comparison reads: it is redone when a run has changed."""
     folders, skipped = find_runs(config.compare.runs, config.paths.runs)
     fingerprints = {}
@@ -104,15 +105,5 @@ def _results_of_runs(config: Config) -> dict[str, str]:
     return fingerprints | dict.fromkeys(skipped, "")
 
 
-STAGE = Stage(
-    name="compare",
-    summary="Put several runs side by side on one page: settings, quality, balance, routing.",
-    output="comparison",
-    inputs={},
-    sections=("compare",),
-    run=write_comparison,
-    external=_results_of_runs,
-)
-
 if __name__ == "__main__":
-    sys.exit(main([STAGE], sys.argv[1:], "moescope compare"))
+    sys.exit(main([COMPARE], sys.argv[1:], "moescope compare"))

@@ -11,7 +11,8 @@ from typing import Any
 from configs.cli import main
 from configs.progress import console
 from configs.schema import Config
-from configs.stage import Stage, StageRun
+from configs.stage import StageRun
+from configs.stages import REPORT
 from inference.store import RoutingStore
 
 from .findings import Findings, gather_findings
@@ -170,17 +171,5 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-STAGE = Stage(
-    name="report",
-    summary="Test what the experts specialise in, and write the page that shows it.",
-    output="report",
-    inputs={"corpus": "corpus", "mask": "dataset", "train": "model", "route": "routing"},
-    sections=("report",),
-    side_sections=("tracking",),
-    run=write_report,
-    optional_inputs=("train",),
-    needs_experts=True,
-)
-
 if __name__ == "__main__":
-    sys.exit(main([STAGE], sys.argv[1:], "moescope report"))
+    sys.exit(main([REPORT], sys.argv[1:], "moescope report"))

@@ -32,12 +32,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from configs.compose import compose_config
 from configs.schema import Config
 from configs.stage import execute
+from configs.stages import CORPUS, MASK
 from data_processors.batching import length_grouped_order
 from data_processors.collate import MaskingCollator
-from data_processors.corpus import STAGE as CORPUS
 from data_processors.dataset_writer import SplitWriter
 from data_processors.examples import ExampleDataset
-from data_processors.mask import STAGE as MASK
 from data_processors.mask import TEXTS_AT_ONCE
 from data_processors.tokenizers import TextEncoder, tokenizer_facts
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from filelock import FileLock
@@ -65,6 +67,18 @@ class Stage:
     external: Callable[[Config], Mapping[str, str]] = field(default=lambda config: {})
     next_stage: str | None = None
     needs_experts: bool = False
+
+
+def later(place: str) -> Callable[..., Any]:
+    """Names a function, "package.module:function", that is imported when it is called.
+
+    Most libraries here take seconds to import: help, mistakes and finished stages do not wait.
+    """
+    return partial(_call, place)
+
+
+def _call(place: str, *arguments: Any) -> Any:
+    return resolve_name(place)(*arguments)
 
 
 def execute(stage: Stage, config: Config, command: str) -> Manifest:

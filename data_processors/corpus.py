@@ -14,7 +14,8 @@ from configs.cli import main
 from configs.errors import UserError
 from configs.progress import Advance, console, progress_bar
 from configs.schema import Config
-from configs.stage import Stage, StageRun
+from configs.stage import StageRun
+from configs.stages import CORPUS
 
 from .audit import TextCounts, audit_corpus
 from .audit_warnings import list_warnings
@@ -162,16 +163,5 @@ def source_fingerprint(config: Config) -> Mapping[str, str]:
     return SOURCES[config.source.name].fingerprint(config.source)
 
 
-STAGE = Stage(
-    name="corpus",
-    summary="texts with topics, cleaned and split",
-    output="corpus",
-    inputs={},
-    sections=("source", "corpus"),
-    run=build_corpus,
-    external=source_fingerprint,
-    next_stage="mask",
-)
-
 if __name__ == "__main__":
-    sys.exit(main([STAGE], sys.argv[1:], "moescope corpus"))
+    sys.exit(main([CORPUS], sys.argv[1:], "moescope corpus"))

@@ -1,7 +1,7 @@
 """The mask stage: a corpus becomes tokenised examples with fixed evaluation masks."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from configs.cli import main
 from configs.errors import UserError
-from configs.manifest import hash_file
 from configs.progress import progress_bar
 from configs.schema import Config
 from configs.schema_dataset import PretrainedTokenizer
-from configs.stage import Stage, StageRun
+from configs.stage import StageRun
+from configs.stages import MASK
 
 from .dataset_writer import SplitWriter
 from .tokenizers import (
@@ -29,7 +29,6 @@ from .tokenizers import (
 SPLITS = ("train", "validation", "test", "probe")
 OPTIONAL_SPLITS = ("test",)
 TEXTS_AT_ONCE = 1000  # bounds memory, and is enough for the tokenizer to use every core
-TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
 
 
 def mask_corpus(run: StageRun) -> dict[str, Any]:
@@ -122,25 +121,5 @@ def _make_tokenizer(config: Config, shards: list[Path]) -> PreTrainedTokenizerFa
     return train_tokenizer(config.tokenizer, texts, sequence_length)
 
 
-def _tokenizer_files(config: Config) -> Mapping[str, str]:
-    """Hashes a local pretrained tokenizer: its files may change while its path does not."""
-    if not isinstance(config.tokenizer, PretrainedTokenizer):
-        return {}
-    folder = Path(config.tokenizer.path)
-    paths = [path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)]
-    return {f"tokenizer/{path.name}": hash_file(path) for path in sorted(paths)}
-
-
-STAGE = Stage(
-    name="mask",
-    summary="Tokenise the corpus, cut it into examples, fix the evaluation masks.",
-    output="dataset",
-    inputs={"corpus": "corpus"},
-    sections=("tokenizer", "masking", "dataset"),
-    run=mask_corpus,
-    external=_tokenizer_files,
-    next_stage="train",
-)
-
 if __name__ == "__main__":
-    sys.exit(main([STAGE], sys.argv[1:], "moescope mask"))
+    sys.exit(main([MASK], sys.argv[1:], "moescope mask"))

@@ -20,7 +20,6 @@ from transformers.utils.logging import disable_progress_bar
 
 import model  # noqa: F401  (registers our classes with transformers)
 from configs.errors import UserError
-from configs.manifest import digest, hash_file
 from data_processors.tokenizers import tokenizer_hash
 
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
@@ -92,17 +91,6 @@ def check_fits(
             f"({counts['tokenizer_hash']}); train on this dataset, or mask it with "
             f"tokenizer=pretrained tokenizer.path={path}"
         )
-
-
-def checkpoint_fingerprint(path: str) -> str:
-    """Identifies a foreign checkpoint: its config, and its weights by size and time."""
-    folder = Path(path)
-    if not folder.is_dir():
-        return path
-    config = folder / "config.json"
-    weights = sorted(folder.glob("*.safetensors"))
-    states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weights]
-    return digest([hash_file(config) if config.is_file() else None, states])
 
 
 def _check_weight_files(folder: Path) -> None:

@@ -8,11 +8,12 @@ import torch
 from configs.cli import main
 from configs.errors import UserError
 from configs.progress import console
-from configs.schema import Config
-from configs.stage import Stage, StageRun
+from configs.stage import StageRun
+from configs.stages import EXPORT
 from model import MoescopeForCausalLM, export_model
 
-from .checkpoint import checkpoint_fingerprint, load_model
+from .checkpoint import load_model
+from .fingerprints import exported_path
 from .import_checkpoint import copy_tokenizer, largest_logit_difference
 
 
@@ -38,29 +39,5 @@ def run(stage: StageRun) -> dict[str, Any]:
     }
 
 
-def exported_path(config: Config) -> str:
-    """Returns the checkpoint to export: `export.model`, or what the run's train stage wrote.
-
-    Raises:
-        UserError: the run's own model is asked for and not there.
-    """
-    if config.export.model is None and not config.paths.model.is_dir():
-        raise UserError(
-            f"{config.paths.model}: no model there; run `moescope train` first, or name a "
-            "checkpoint with export.model"
-        )
-    return config.export.model or str(config.paths.model)
-
-
-STAGE = Stage(
-    name="export",
-    summary="Write one of our decoders as a Llama, Mixtral, OLMoE or Qwen3-MoE of transformers.",
-    output="exported",
-    inputs={},
-    sections=("export",),
-    run=run,
-    external=lambda config: {"model": checkpoint_fingerprint(exported_path(config))},
-)
-
 if __name__ == "__main__":
-    sys.exit(main([STAGE], sys.argv[1:], "moescope export"))
+    sys.exit(main([EXPORT], sys.argv[1:], "moescope export"))

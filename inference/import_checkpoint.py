@@ -12,12 +12,14 @@ from configs.cli import main
 from configs.errors import UserError, first_cause
 from configs.progress import console
 from configs.schema import Config
-from configs.stage import Stage, StageRun
+from configs.stage import StageRun
+from configs.stages import IMPORT
 from model import import_model, upcycle
 from model.interchange import READERS
 from train.build import parameter_counts
 
-from .checkpoint import checkpoint_fingerprint, load_model
+from .checkpoint import load_model
+from .fingerprints import source_of
 
 
 def run(stage: StageRun) -> dict[str, Any]:
@@ -48,20 +50,6 @@ def run(stage: StageRun) -> dict[str, Any]:
         "tokenizer": has_tokenizer,
         "largest_logit_difference": difference,
     }
-
-
-def source_of(config: Config) -> str:
-    """Returns the checkpoint to import.
-
-    Raises:
-        UserError: none is named.
-    """
-    if config.checkpoint.source is None:
-        raise UserError(
-            "checkpoint.source: name the checkpoint to import, a folder or a hub name "
-            "(moescope import checkpoint.source=FOLDER)"
-        )
-    return config.checkpoint.source
 
 
 def check_family(path: str) -> None:
@@ -123,15 +111,5 @@ def copy_tokenizer(path: str, folder: Path) -> bool:
     return True
 
 
-STAGE = Stage(
-    name="import",
-    summary="Turn a checkpoint of transformers into one of ours, dense, MoE or upcycled.",
-    output="imported",
-    inputs={},
-    sections=("checkpoint", "router"),
-    run=run,
-    external=lambda config: {"source": checkpoint_fingerprint(source_of(config))},
-)
-
 if __name__ == "__main__":
-    sys.exit(main([STAGE], sys.argv[1:], "moescope import"))
+    sys.exit(main([IMPORT], sys.argv[1:], "moescope import"))

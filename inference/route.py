@@ -15,14 +15,14 @@ from transformers import PreTrainedModel
 from configs.allocator import keep_freed_memory
 from configs.cli import main
 from configs.errors import UserError
-from configs.manifest import Manifest, digest, hash_file, read_manifest
+from configs.manifest import Manifest, digest
 from configs.progress import console
 from configs.schema import Config
-from configs.stage import Stage, StageRun
-from train.snapshots import find_snapshots
+from configs.stage import StageRun
+from configs.stages import ROUTE
 
-from .checkpoint import checkpoint_fingerprint
 from .conditions import condition_names, write_conditions
+from .fingerprints import recorded_model, recorded_snapshots
 from .knockout import possible_knockout, write_knockouts
 from .processes import Processes
 from .recording import Recording, model_path, open_recording
@@ -87,8 +87,8 @@ def _open_spool(run: StageRun) -> Spool:
 
 def _spool(config: Config, dataset: Manifest) -> Spool:
     target = config.paths.routing
-    sections = config.model_dump(mode="json", include={*STAGE.sections, "seed"})
-    key = digest([FORMAT, sections, dataset.fingerprint, _model_fingerprint(config)])
+    sections = config.model_dump(mode="json", include={*ROUTE.sections, "seed"})
+    key = digest([FORMAT, sections, dataset.fingerprint, recorded_model(config)])
     return Spool(target.parent / f".{target.name}.spool", key)
 
 
@@ -100,7 +100,7 @@ def _add_experiments(
     if facts.knockout != "none":
         write_knockouts(folder, split, observer, recording.sizes, config.route, config.seed)
     if facts.snapshots:
-        write_saturation(folder, split, observer, _snapshots(config), config.route)
+        write_saturation(folder, split, observer, recorded_snapshots(config), config.route)
     if facts.conditions:
         write_conditions(folder, split, observer, facts.conditions, config.route.batch_size)
     if senses:
@@ -129,7 +129,7 @@ def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> S
         model=model_path(config),
         split=split.name,
         knockout=possible_knockout(recording.network, config.route.knockout),
-        snapshots=list(_snapshots(config)),
+        snapshots=list(recorded_snapshots(config)),
         condition_column=recording.network.config.router["column"] if names else None,
         conditions=names if config.route.conditions == "all" else [],
     )
@@ -155,58 +155,13 @@ def _counts(facts: StoreFacts, network: PreTrainedModel, elapsed_s: float) -> di
     }
 
 
-def _outside(config: Config) -> dict[str, str]:
-    """Identifies what is read besides the dataset: the model and the texts labelled by sense."""
-    path = config.route.senses
-    senses = {"senses": hash_file(path)} if path is not None and path.is_file() else {}
-    return _model_fingerprint(config) | senses
-
-
-def _model_fingerprint(config: Config) -> dict[str, str]:
-    """Identifies the model that is recorded; it may come from elsewhere, so it is no stage input.
-
-    Raises:
-        UserError: the run's own model is asked for and not there.
-    """
-    if config.route.model is not None:
-        return {"model": checkpoint_fingerprint(config.route.model)}
-    manifest = read_manifest(config.paths.model)
-    if manifest is None:
-        raise UserError(
-            f"{config.paths.model}: no finished train stage there; run `moescope train` first, "
-            "or name a checkpoint with route.model"
-        )
-    return {"train": manifest.fingerprint, "snapshots": digest(list(_snapshots(config)))}
-
-
-def _snapshots(config: Config) -> dict[int, Path]:
-    """Finds the snapshots to compare: step → checkpoint; none for a model from elsewhere."""
-    manifest = read_manifest(config.paths.model)
-    if not config.route.snapshots or config.route.model is not None or manifest is None:
-        return {}
-    return find_snapshots(config.paths.checkpoints, manifest)
-
-
-STAGE = Stage(
-    name="route",
-    summary="Run a split through the model and record every routing decision.",
-    output="routing",
-    inputs={"mask": "dataset"},
-    sections=("masking", "route"),
-    run=record_split,
-    external=_outside,
-    next_stage="report",
-    needs_experts=True,
-)
-
-
 def run_processes(arguments: Sequence[str]) -> int:
     """Runs the stage in this process and hands shares to the others; returns the exit code."""
     processes = Processes()
     if processes.share.rank > 0:
         return _serve(processes)
     try:
-        stage = replace(STAGE, run=partial(record_split, processes=processes))
+        stage = replace(ROUTE, run=partial(record_split, processes=processes))
         return main([stage], arguments, "moescope route")
     finally:
         processes.hand_out("")
@@ -229,5 +184,5 @@ def _serve(processes: Processes) -> int:
 
 
 if __name__ == "__main__":
-    run = run_processes if Processes.started() else partial(main, [STAGE], program="moescope route")
+    run = run_processes if Processes.started() else partial(main, [ROUTE], program="moescope route")
     sys.exit(run(sys.argv[1:]))

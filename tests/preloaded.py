@@ -20,9 +20,14 @@ from unittest.mock import patch
 
 import moescope
 
+WORK = (
+    *("data_processors.corpus", "data_processors.mask", "train.train"),
+    *("inference.route", "inference.import_checkpoint", "inference.export_checkpoint"),
+    *("inference.session", "analysis.report", "analysis.compare"),
+)
 PRELOAD = "MOESCOPE_TESTS_PRELOAD"
 if PRELOAD in os.environ:  # in the server
-    for module in [*moescope.STAGES.values(), *moescope.COMMANDS.values()]:
+    for module in WORK:
         importlib.import_module(module)
 
 

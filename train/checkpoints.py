@@ -14,10 +14,14 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from configs.errors import UserError
+from configs.manifest import Manifest
 from configs.progress import console
+
+from .fingerprints import weights_hash
 
 OWNER_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
+SNAPSHOTS = "snapshots"
 STATE_FILE = "trainer_state.json"  # the Trainer writes it last: without it a save was cut short
 ZIPPED = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 WEIGHTS_FILE = "model.safetensors"
@@ -115,6 +119,26 @@ def step_of(checkpoint: Path) -> int:
     """Returns the optimizer step that a checkpoint folder's name gives; -1 for a stray name."""
     number = checkpoint.name.rpartition("-")[2]
     return int(number) if number.isdigit() else -1
+
+
+def find_snapshots(checkpoints: Path, model: Manifest) -> dict[int, Path]:
+    """Finds the snapshots that led to a finished model: step → folder, in order.
+
+    Args:
+        checkpoints: the run's `checkpoints/`; it may belong to another, newer training by now.
+        model: the manifest of `model/`.
+
+    Returns:
+        {} where there are none of this model's.
+    """
+    try:
+        owner = Owner.model_validate_json((checkpoints / OWNER_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return {}
+    if not owner.finished or owner.config_hash != weights_hash(model.config):
+        return {}
+    folders = {step_of(path): path for path in (checkpoints / SNAPSHOTS).glob("step-*")}
+    return dict(sorted(folders.items()))
 
 
 def check_checkpoint(checkpoint: Path) -> None:

@@ -8,32 +8,13 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 
 from configs.errors import UserError
-from configs.manifest import Manifest, read_manifest
-from configs.schema import Config
+from configs.manifest import Manifest
 from configs.schema_model import ModelSection
 from data_processors.tokenizers import tokenizer_hash
 from model import MoescopeConfig
 
 # what may differ between the checkpoint and the run: training alone reads it
 FREE = ("dropout", "initializer_range", "init_scheme", "use_cache", "router", "vocab_size")
-
-
-def start_fingerprint(config: Config) -> dict[str, str]:
-    """Identifies the checkpoint to start from; {} without one.
-
-    Raises:
-        UserError: not a folder that the import or train stage wrote.
-    """
-    folder = config.train.start_from
-    if folder is None:
-        return {}
-    manifest = read_manifest(folder)
-    if manifest is None or manifest.stage not in ("import", "train"):
-        raise UserError(
-            f"train.start_from={folder}: no finished import or train stage there; "
-            "run `moescope import` first"
-        )
-    return {"start": manifest.fingerprint}
 
 
 def load_start(

@@ -25,7 +25,8 @@ from configs.manifest import Manifest
 from configs.progress import console
 from configs.schema import Config
 from configs.schema_dataset import Masking
-from configs.stage import Stage, StageRun
+from configs.stage import StageRun
+from configs.stages import TRAIN
 from data_processors.collate import CausalCollator, MaskingCollator, layout_of
 from data_processors.conditions import tell_conditions
 from data_processors.examples import ExampleDataset
@@ -36,8 +37,8 @@ from .arguments import training_arguments
 from .build import LanguageModel, build_model, check_dataset, parameter_counts
 from .callbacks import ConsoleProgress, MetricsFile, MetricWindows, RouterState
 from .checkpoints import CheckpointFolder, Owner, step_of
-from .snapshots import Snapshots, weights_hash
-from .start import start_fingerprint
+from .fingerprints import start_fingerprint, weights_hash
+from .snapshots import Snapshots
 from .trainer import MoescopeTrainer, Progress, Topics
 from .unigram import tokens_per_byte, unigram_entropy
 
@@ -226,17 +227,5 @@ def publish(source: Path, target: Path) -> None:
     os.replace(partial, target)
 
 
-STAGE = Stage(
-    name="train",
-    summary="trains the model, encoder or decoder, on the dataset",
-    output="model",
-    inputs={"mask": "dataset"},
-    sections=("model", "router", "balance", "train"),
-    side_sections=("tracking",),
-    external=start_fingerprint,
-    run=run,
-    next_stage="route",
-)
-
 if __name__ == "__main__":
-    sys.exit(main([STAGE], sys.argv[1:], "moescope train"))
+    sys.exit(main([TRAIN], sys.argv[1:], "moescope train"))

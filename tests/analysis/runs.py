@@ -48,9 +48,9 @@ def write_run(
 
 def make_report(config: Config) -> Path:
     """Runs the report stage; returns its folder."""
-    from analysis.report import STAGE
+    from configs.stages import REPORT
 
-    execute(STAGE, config, command="moescope report")
+    execute(REPORT, config, command="moescope report")
     return config.paths.report
 
 

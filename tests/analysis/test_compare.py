@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from analysis.compare import STAGE
 from analysis.compare_page import MEASURES, cell_text
 from analysis.compare_runs import find_runs, run_labels
 from configs.compose import compose_config
 from configs.errors import UserError
 from configs.manifest import Manifest
 from configs.stage import execute
+from configs.stages import COMPARE
 
 from .runs import make_report, write_run
 from .stores import Planted
@@ -68,7 +68,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compare(runs: Path, *overrides: str) -> Path:
     """Runs the stage; returns its folder."""
     config = compose_config([f"paths.runs={runs}", "compare.permutations=19", *overrides])
-    execute(STAGE, config, command="moescope compare")
+    execute(COMPARE, config, command="moescope compare")
     return config.paths.comparison
 
 

@@ -15,10 +15,10 @@ from configs.compose import compose_config
 from configs.errors import UserError
 from configs.manifest import read_manifest
 from configs.stage import execute
+from configs.stages import MASK
 from data_processors.batching import ExampleSampler
 from data_processors.collate import CausalCollator, MaskingCollator, layout_of
 from data_processors.examples import ExampleDataset
-from data_processors.mask import STAGE
 from data_processors.tokenizers import tokenizer_facts
 
 from .documents import write_corpus
@@ -43,7 +43,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
                 *overrides,
             ]
         )
-        execute(STAGE, config, command="test")
+        execute(MASK, config, command="test")
         return config.paths.dataset
 
     return masked

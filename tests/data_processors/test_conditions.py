@@ -13,6 +13,7 @@ from configs.compose import compose_config
 from configs.errors import UserError
 from configs.schema_model import MaskedRouter
 from configs.stage import execute
+from configs.stages import CORPUS, MASK
 from data_processors.conditions import (
     SPLITS,
     condition_ids,
@@ -20,9 +21,7 @@ from data_processors.conditions import (
     resolve_values,
     value_names,
 )
-from data_processors.corpus import STAGE as CORPUS
 from data_processors.dataset_writer import DOCUMENT_SCHEMA
-from data_processors.mask import STAGE as MASK
 
 YEARS = {"column": "year", "values": [1790, 1850, 1910], "last": 1990}
 

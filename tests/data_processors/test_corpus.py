@@ -17,7 +17,8 @@ from configs.compose import compose_config
 from configs.errors import UserError
 from configs.manifest import Manifest
 from configs.stage import execute
-from data_processors.corpus import SPOOL, STAGE
+from configs.stages import CORPUS
+from data_processors.corpus import SPOOL
 from data_processors.documents import SCHEMA, SPLITS
 from moescope import main
 from tests.conftest import ROOT
@@ -27,7 +28,7 @@ SMALL = ["source=synthetic", "source.num_topics=3", "source.documents_per_topic=
 
 def build(folder: Path, *overrides: str) -> Manifest:
     config = compose_config(["name=t", f"paths.runs={folder}", *overrides])
-    return execute(STAGE, config, command="test")
+    return execute(CORPUS, config, command="test")
 
 
 def rows(folder: Path, split: str) -> list[dict]:

@@ -12,7 +12,7 @@ from configs.errors import UserError
 from configs.manifest import Manifest
 from configs.schema import Config
 from configs.stage import execute
-from data_processors.mask import STAGE
+from configs.stages import MASK
 
 from ..conftest import Command
 from .documents import TOPICS, write_corpus, write_manifest, write_split
@@ -31,7 +31,7 @@ def make_config(runs: Path, *overrides: str) -> Config:
 
 
 def run_stage(runs: Path, *overrides: str) -> Manifest:
-    return execute(STAGE, make_config(runs, *overrides), command="test")
+    return execute(MASK, make_config(runs, *overrides), command="test")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_tokenizer_sees_the_training_split_alone(runs: Path) -> None:
     config = compose_config(
         ["name=t", f"paths.runs={runs}", "tokenizer=char", "dataset.sequence_length=32"]
     )
-    execute(STAGE, config, command="test")
+    execute(MASK, config, command="test")
     tokenizer = AutoTokenizer.from_pretrained(runs / "t" / "dataset" / "tokenizer")
     assert "ž" not in tokenizer.get_vocab()
     kinds = load_from_disk(str(runs / "t" / "dataset" / "validation"))[0]
@@ -110,7 +110,7 @@ def test_pretrained_tokenizer_serves_and_its_files_count(runs: Path) -> None:
             "dataset.sequence_length=32",
         ]
     )
-    second = execute(STAGE, config, command="test")
+    second = execute(MASK, config, command="test")
     assert second.counts == first.counts
     assert "tokenizer/tokenizer.json" in second.inputs
 

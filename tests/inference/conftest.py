@@ -7,8 +7,7 @@ import torch
 
 from configs.schema import Config
 from configs.stage import execute
-from data_processors.corpus import STAGE as CORPUS
-from data_processors.mask import STAGE as MASK
+from configs.stages import CORPUS, MASK
 
 from .runs import make_config
 

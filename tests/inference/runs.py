@@ -9,7 +9,7 @@ from configs.compose import compose_config
 from configs.manifest import Manifest
 from configs.schema import Config
 from configs.stage import execute
-from inference.route import STAGE
+from configs.stages import ROUTE
 from inference.store import RoutingStore
 from model import MoescopeConfig, MoescopeForMaskedLM
 
@@ -70,5 +70,5 @@ def route(dataset: Config, model: str, *overrides: str) -> tuple[Manifest, Routi
     paths = f"paths.runs={dataset.paths.runs}"
     packing = f"dataset.packing={dataset.dataset.packing}"
     config = make_config(Path("unused"), paths, packing, f"route.model={model}", *overrides)
-    manifest = execute(STAGE, config, command="test")
+    manifest = execute(ROUTE, config, command="test")
     return manifest, RoutingStore.open(config.paths.routing)

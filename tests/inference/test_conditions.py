@@ -9,8 +9,7 @@ import torch
 
 from configs.errors import UserError
 from configs.stage import execute
-from data_processors.corpus import STAGE as CORPUS
-from data_processors.mask import STAGE as MASK
+from configs.stages import CORPUS, MASK
 from inference.conditions import perplexity_matrix
 from model import MoescopeConfig, MoescopeForCausalLM
 

@@ -14,8 +14,8 @@ from transformers import AutoTokenizer, OlmoeConfig, OlmoeForCausalLM
 from configs.errors import UserError
 from configs.schema import Config
 from configs.stage import execute
+from configs.stages import ROUTE
 from inference.knockout import without_expert
-from inference.route import STAGE
 from model import MoescopeForMaskedLM
 
 from .runs import EXPERTS, SIZES, TOP_K, encoder, make_config, route, save
@@ -276,4 +276,4 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 def test_without_a_trained_model_the_next_step_is_named(dataset: Config) -> None:
     config = make_config(Path("unused"), f"paths.runs={dataset.paths.runs}")
     with pytest.raises(UserError, match="run `moescope train` first"):
-        execute(STAGE, config, command="test")
+        execute(ROUTE, config, command="test")

@@ -10,9 +10,7 @@ from configs.compose import compose_config
 from configs.manifest import Manifest
 from configs.schema import Config
 from configs.stage import execute
-from data_processors.corpus import STAGE as CORPUS
-from data_processors.mask import STAGE as MASK
-from train.train import STAGE as TRAIN
+from configs.stages import CORPUS, MASK, TRAIN
 
 SMALL = [
     "experiment=debug",

@@ -13,9 +13,8 @@ from configs.errors import UserError
 from configs.manifest import read_manifest
 from configs.schema import Config
 from configs.stage import execute
+from configs.stages import CORPUS, MASK
 from data_processors.conditions import tell_conditions
-from data_processors.corpus import STAGE as CORPUS
-from data_processors.mask import STAGE as MASK
 from model import BALANCE_LOSSES, MoescopeForCausalLM
 from train.trainer import MoescopeTrainer
 

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from configs.manifest import read_manifest
-from train.snapshots import Snapshots, find_snapshots
+from train.checkpoints import find_snapshots
+from train.snapshots import Snapshots
 
 from .conftest import MakeConfig, train
 

@@ -1,0 +1,87 @@
+"""The stages: what each reads and writes. Their work is imported when they run, not before."""
+
+from .stage import Stage, later
+
+CORPUS = Stage(
+    name="corpus",
+    summary="texts with topics, cleaned and split",
+    output="corpus",
+    inputs={},
+    sections=("source", "corpus"),
+    run=later("data_processors.corpus:build_corpus"),
+    external=later("data_processors.corpus:source_fingerprint"),
+    next_stage="mask",
+)
+MASK = Stage(
+    name="mask",
+    summary="tokenizer, windows, fixed evaluation masks",
+    output="dataset",
+    inputs={"corpus": "corpus"},
+    sections=("tokenizer", "masking", "dataset"),
+    run=later("data_processors.mask:mask_corpus"),
+    external=later("data_processors.fingerprints:tokenizer_files"),
+    next_stage="train",
+)
+TRAIN = Stage(
+    name="train",
+    summary="the model, encoder or decoder, its checkpoints and metrics",
+    output="model",
+    inputs={"mask": "dataset"},
+    sections=("model", "router", "balance", "train"),
+    side_sections=("tracking",),
+    run=later("train.train:run"),
+    external=later("train.fingerprints:start_fingerprint"),
+    next_stage="route",
+)
+ROUTE = Stage(
+    name="route",
+    summary="every routing decision of the probe split, as tables",
+    output="routing",
+    inputs={"mask": "dataset"},
+    sections=("masking", "route"),
+    run=later("inference.route:record_split"),
+    external=later("inference.fingerprints:recorded"),
+    next_stage="report",
+    needs_experts=True,
+)
+REPORT = Stage(
+    name="report",
+    summary="what the experts specialise in, tested, and the HTML page that shows it",
+    output="report",
+    inputs={"corpus": "corpus", "mask": "dataset", "train": "model", "route": "routing"},
+    optional_inputs=("train",),
+    sections=("report",),
+    side_sections=("tracking",),
+    run=later("analysis.report:write_report"),
+    needs_experts=True,
+)
+COMPARE = Stage(
+    name="compare",
+    summary="several finished runs on one page: settings, quality, balance, routing",
+    output="comparison",
+    inputs={},
+    sections=("compare",),
+    run=later("analysis.compare:write_comparison"),
+    external=later("analysis.compare:results_of_runs"),
+)
+IMPORT = Stage(
+    name="import",
+    summary="a checkpoint of transformers as one of ours, as it is or upcycled",
+    output="imported",
+    inputs={},
+    sections=("checkpoint", "router"),
+    run=later("inference.import_checkpoint:run"),
+    external=later("inference.fingerprints:imported"),
+)
+EXPORT = Stage(
+    name="export",
+    summary="one of our decoders as a Llama, Mixtral, OLMoE or Qwen3-MoE of transformers",
+    output="exported",
+    inputs={},
+    sections=("export",),
+    run=later("inference.export_checkpoint:run"),
+    external=later("inference.fingerprints:exported"),
+)
+
+PIPELINE = (CORPUS, MASK, TRAIN, ROUTE, REPORT)
+STAGES = {stage.name: stage for stage in (*PIPELINE, COMPARE, IMPORT, EXPORT)}
