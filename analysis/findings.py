@@ -108,4 +108,5 @@ def model_quality(manifest: Manifest | None) -> ModelQuality | None:
         validation_loss=float(counts["validation_loss"]),
         unigram_entropy=float(counts["unigram_entropy"]),
         train_tokens=int(counts["train_tokens"]),
+        is_causal=bool(manifest.config["model"]["is_causal"]),
     )

@@ -22,11 +22,13 @@ LONGEST_WARNING = 400
 
 @dataclass(frozen=True)
 class ModelQuality:
-    """Validation loss and unigram entropy, nats per predicted token; tokens seen in training."""
+    """Validation loss and unigram entropy, nats per predicted token; tokens seen in training;
+    whether it predicts the next token, or masked ones."""
 
     validation_loss: float
     unigram_entropy: float
     train_tokens: int
+    is_causal: bool
 
 
 def write_verdict(
@@ -61,7 +63,8 @@ def model_sentences(quality: ModelQuality) -> Iterator[Sentence]:
     """What the model has learned, without which its routing means little."""
     gain = quality.unigram_entropy - quality.validation_loss
     little = gain < LEARNED_LITTLE
-    claim = f"The model predicts tokens {number(gain, 3)} nats better than frequency does."
+    what = "the next token" if quality.is_causal else "masked tokens"
+    claim = f"The model predicts {what} {number(gain, 3)} nats better than frequency does."
     if little:
         claim = (
             "The model has learned little more than token frequencies: do not read its routing "
