@@ -25,6 +25,7 @@ from .compare_measures import (
 )
 from .compare_page import comparison_page, render_comparison
 from .compare_runs import FOLDERS, ComparedRun, find_runs, read_runs
+from .compare_seeds import settings_against_seeds
 from .compare_settings import read_settings
 from .compare_verdict import compare_verdict
 from .page import Section
@@ -44,7 +45,7 @@ def write_comparison(stage: StageRun) -> Mapping[str, Any]:
     for line in [*skipped, *(f"{run.name}: {line}" for run in runs for line in run.troubles)]:
         console.print(f"compare: {line}", markup=False, soft_wrap=True)
     comparison = compare_runs(runs, config.seed, config.compare.permutations)
-    verdict = compare_verdict(runs, comparison.settings, comparison.measures, comparison.similarity)
+    verdict = compare_verdict(comparison)
     page = comparison_page(comparison, verdict, skipped)
     _write_tables(stage.output_dir / "tables", comparison, page.sections)
     (stage.output_dir / "compare.html").write_text(render_comparison(page), encoding="utf-8")
@@ -72,10 +73,12 @@ def compare_runs(runs: list[ComparedRun], seed: int, permutations: int) -> Compa
         permutations: how many shuffles.
     """
     generator = np.random.default_rng(seed)
+    settings, measures = read_settings(runs), run_measures(runs)
     return Comparison(
         runs=runs,
-        settings=read_settings(runs),
-        measures=run_measures(runs),
+        settings=settings,
+        measures=measures,
+        seeds=settings_against_seeds(measures, settings, generator),
         layers=layer_measures(runs),
         curves=curve_measures(runs),
         similarity=similarities(runs, generator, permutations),

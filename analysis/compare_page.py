@@ -35,6 +35,8 @@ MEASURES = {
     "elapsed_s": "seconds, all stages",
 }  # column → heading
 FIGURE_OF = {
+    "settings": "by-setting-validation-loss",
+    "seeds": "settings-against-seeds",
     "topic": "layers-topic-share",
     "form": "layers-class-share",
     "quality": "validation-loss",

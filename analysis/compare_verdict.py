@@ -5,29 +5,29 @@ from collections.abc import Sequence
 import pandas as pd
 
 from .compare_runs import ComparedRun
-from .compare_settings import Settings, corpora, setting_text, tokenizers
+from .compare_seeds import MEASURES, same_settings
+from .compare_settings import Settings, corpora, tokenizers
 from .matching import MIN_TYPES
 from .records import largest, rows
+from .sections_compare import Comparison
 from .sentence import Sentence, capital
-from .text import listing, number, percent, visible
+from .text import listing, number, p_text, percent, visible
 
 LISTED = 6
 ALPHA = 0.05
 
 
-def compare_verdict(
-    runs: Sequence[ComparedRun],
-    settings: Settings,
-    measures: pd.DataFrame,
-    similarity: pd.DataFrame,
-) -> list[Sentence]:
+def compare_verdict(comparison: Comparison) -> list[Sentence]:
     """Says what differs, what it did to topic information, form, quality and balance."""
+    runs, settings = comparison.runs, comparison.settings
     sentences = [_differences(runs, settings)]
+    if len(comparison.seeds):
+        sentences.append(_seeds(comparison.seeds))
     for build in (_topics, _forms, _quality, _balance):
-        sentences += build(measures)
+        sentences += build(comparison.measures)
     if sum(run.store is not None for run in runs) > 1:
-        sentences.append(_similarity(similarity))
-    sentences += _cautions(runs, settings, measures)
+        sentences.append(_similarity(comparison.similarity))
+    sentences += _cautions(runs, settings)
     return sentences
 
 
@@ -43,6 +43,35 @@ def _differences(runs: Sequence[ComparedRun], settings: Settings) -> Sentence:
         f"{len(runs)} runs that {differ}.",
         f"Of {len(settings.frame.columns)} settings in their manifests, {len(names)} differ. The "
         f"runs have {data} and {words}.",
+    )
+
+
+def _seeds(frame: pd.DataFrame) -> Sentence:
+    """Which measures the settings move more than seeds do."""
+    sure = frame[frame.family_p_value <= ALPHA]
+    unsure = frame[~frame.measure.isin(sure.measure)]
+    claim = "No evidence that the settings move anything more than seeds do."
+    if len(sure):
+        claim = f"The settings move {listing([MEASURES[name] for name in sure.measure])} more than "
+        claim += "seeds do."
+        if len(unsure):
+            other = listing([MEASURES[name] for name in unsure.measure])
+            claim = f"{claim[:-1]}; there is no evidence of it for {other}."
+    details = [
+        f"{MEASURES[row.measure]}: {percent(row.explained)} of the variance lies between settings "
+        f"(shuffled {percent(row.null_low)} to {percent(row.null_high)}, "
+        f"{p_text(row.family_p_value, row.permutations)}), standard deviation between settings "
+        f"{number(row.setting_sd, 2)}, between seeds {number(row.seed_sd, 2)}"
+        for row in rows(frame)
+    ]
+    first = rows(frame)[0]
+    return Sentence(
+        "seeds",
+        "finding" if len(sure) else "none",
+        claim,
+        f"{capital('; '.join(details))}. n = {first.runs} runs of {first.settings} settings; "
+        f"baseline: {first.permutations} shuffles of the settings over the runs, p family-wise "
+        "over the measures. Losses are over each run's own labels.",
     )
 
 
@@ -205,13 +234,9 @@ def _similarity(similarity: pd.DataFrame) -> Sentence:
     )
 
 
-def _cautions(
-    runs: Sequence[ComparedRun], settings: Settings, measures: pd.DataFrame
-) -> list[Sentence]:
+def _cautions(runs: Sequence[ComparedRun], settings: Settings) -> list[Sentence]:
     sentences = []
-    others = settings.frame.drop(columns=["seed"], errors="ignore")
-    texts = others.map(setting_text).agg("\x1f".join, axis=1)
-    if texts.is_unique:
+    if same_settings(settings).is_unique:
         sentences.append(
             Sentence(
                 "seeds",

@@ -6,9 +6,17 @@ from dataclasses import dataclass
 import pandas as pd
 
 from .compare_runs import ComparedRun
+from .compare_seeds import MEASURES
 from .compare_settings import Settings, setting_text
-from .figures.compare import curves_figure, depth_figure, multiples_figure, similarity_figure
+from .figures.compare import (
+    curves_figure,
+    depth_figure,
+    explained_figure,
+    multiples_figure,
+    similarity_figure,
+)
 from .page import ALL_LAYERS, Panel, Section
+from .records import rows
 from .text import visible
 
 MAX_SETTINGS = 9  # small plots per figure
@@ -23,6 +31,7 @@ class Comparison:
         runs: what was read.
         settings: `compare_settings.read_settings`.
         measures: `compare_measures.run_measures`.
+        seeds: `compare_seeds.settings_against_seeds`.
         layers: `compare_measures.layer_measures`.
         curves: `compare_measures.curve_measures`.
         similarity: `compare_measures.similarities`.
@@ -32,6 +41,7 @@ class Comparison:
     runs: Sequence[ComparedRun]
     settings: Settings
     measures: pd.DataFrame
+    seeds: pd.DataFrame
     layers: pd.DataFrame
     curves: pd.DataFrame
     similarity: pd.DataFrame
@@ -64,7 +74,8 @@ def _swept_section(comparison: Comparison) -> Section:
         ("class_share", "Token class by setting", "share of entropy", "0, chance"),
         ("max_violation", "Imbalance by setting", "MaxVio", "0, perfect balance"),
     )
-    panels = [
+    panels = [_seeds_panel(comparison.seeds)] if len(comparison.seeds) else []
+    panels += [
         Panel(
             f"by-setting-{column.replace('_', '-')}",
             title,
@@ -85,6 +96,22 @@ def _swept_section(comparison: Comparison) -> Section:
         "By setting",
         "What changes with each setting that differs between the runs.",
         panels,
+    )
+
+
+def _seeds_panel(seeds: pd.DataFrame) -> Panel:
+    first = rows(seeds)[0]
+    return Panel(
+        "settings-against-seeds",
+        "Settings against seeds",
+        "A point above its grey bar is a measure that the settings move more than seeds do; inside "
+        "the bar, runs of one setting differ as much as runs of different ones.",
+        f"n = {first.runs} runs of {first.settings} settings, the most topical or least even layer "
+        "of each. Unit: share of the variance between runs that lies between settings (η²). "
+        f"Baseline: {first.permutations} shuffles of the settings over the runs; p family-wise "
+        "over the measures.",
+        {ALL_LAYERS: explained_figure(seeds, MEASURES)},
+        seeds,
     )
 
 

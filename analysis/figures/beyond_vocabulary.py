@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from ..records import rows
 from ..text import p_text, percent
-from .theme import ACCENT, MUTED, PALETTE, baseline, figure, percent_axis, values
+from .theme import ACCENT, MUTED, PALETTE, against_null, baseline, figure, percent_axis, values
 
 
 def residual_figure(beyond: pd.DataFrame) -> go.Figure:
@@ -17,25 +17,9 @@ def residual_figure(beyond: pd.DataFrame) -> go.Figure:
         f"{p_text(row.family_p_value, row.permutations)} (family-wise)"
         for row in rows(beyond)
     ]
-    null = go.Bar(
-        x=layers,
-        y=values(beyond.null_high - beyond.null_low),
-        base=values(beyond.null_low),
-        width=0.3,
-        marker={"color": MUTED, "opacity": 0.5},
-        name="95% of shuffled topics",
-        hoverinfo="skip",
-    )
-    points = go.Scatter(
-        x=layers,
-        y=values(beyond.ratio),
-        mode="markers",
-        marker={"color": ACCENT, "size": 10},
-        name="observed",
-        hovertext=hover,
-        hoverinfo="text",
-    )
-    result = figure([null, points], x_title="", y_title="statistic / null mean", height=320)
+    null = beyond.null_low, beyond.null_high
+    traces = against_null(layers, beyond.ratio, null, "95% of shuffled topics", hover)
+    result = figure(traces, x_title="", y_title="statistic / null mean", height=320)
     result.update_yaxes(rangemode="tozero")
     baseline(result, 1.0, "mean of shuffled topics")
     return result

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..records import rows
-from ..text import number, plot_label
-from .theme import baseline, figure, percent_axis, topic_style, values, whiskers
+from ..text import number, p_text, percent, plot_label
+from .theme import against_null, baseline, figure, percent_axis, topic_style, values, whiskers
 
 MULTIPLE_HEIGHT, MULTIPLES_PER_ROW = 270, 3
 CELL_HEIGHT, MARGINS = 56, 90
@@ -119,6 +119,28 @@ def multiples_figure(
             axis = measure_axis(y_title)
             grid.update_yaxes(axis, automargin=True, zeroline=False, row=row, col=1)
     return grid
+
+
+def explained_figure(seeds: pd.DataFrame, names: Mapping[str, str]) -> go.Figure:
+    """Share of the variance between runs that settings explain, over what shuffled settings do.
+
+    Args:
+        seeds: `compare_seeds.settings_against_seeds`.
+        names: measure → what it is.
+    """
+    hover = [
+        f"<b>{names[row.measure]}</b><br>{percent(row.explained)} between settings<br>95% of "
+        f"shuffled settings: {percent(row.null_low)} to {percent(row.null_high)}<br>"
+        f"{p_text(row.family_p_value, row.permutations)} (family-wise)"
+        for row in rows(seeds)
+    ]
+    labels = [names[name] for name in seeds.measure]
+    null = seeds.null_low, seeds.null_high
+    traces = against_null(labels, seeds.explained, null, "95% of shuffled settings", hover)
+    result = figure(traces, x_title="", y_title="", height=320)
+    return result.update_yaxes(
+        **percent_axis("share of the variance between runs"), range=[0, 1.03]
+    )
 
 
 def similarity_figure(pairs: pd.DataFrame, runs: Sequence[str]) -> go.Figure:

@@ -97,6 +97,44 @@ def baseline(result: go.Figure, value: float, text: str) -> None:
     )
 
 
+def against_null(
+    labels: Sequence[str],
+    observed: pd.Series,
+    null: tuple[pd.Series, pd.Series],
+    null_name: str,
+    hover: Sequence[str],
+) -> list[go.Bar | go.Scatter]:
+    """A point per label over a grey bar, the range that chance gives.
+
+    Args:
+        labels: on the axis.
+        observed: the points.
+        null: lower and upper ends of the bars.
+        null_name: of the bars, in the legend.
+        hover: text of each point.
+    """
+    low, high = null
+    bars = go.Bar(
+        x=labels,
+        y=values(high - low),
+        base=values(low),
+        width=0.3,
+        marker={"color": MUTED, "opacity": 0.5},
+        name=null_name,
+        hoverinfo="skip",
+    )
+    points = go.Scatter(
+        x=labels,
+        y=values(observed),
+        mode="markers",
+        marker={"color": ACCENT, "size": 10},
+        name="observed",
+        hovertext=hover,
+        hoverinfo="text",
+    )
+    return [bars, points]
+
+
 def percent_axis(title: str) -> Mapping[str, Any]:
     """Labels a share axis in percent, from zero."""
     return {"title": {"text": title}, "tickformat": ".2~%", "rangemode": "tozero"}

@@ -171,6 +171,14 @@ def test_renumbered_experts_are_matched_and_runs_are_alike(comparison: Path) -> 
     assert turned[turned.layer == 0].matched_expert.tolist() == [3, 1, 4, 0, 7, 6, 5, 2]
 
 
+def test_settings_of_several_runs_are_held_against_seeds(comparison: Path) -> None:
+    claim = claim_of(comparison, "seeds")  # two runs of one setting, one of another
+    assert claim == "No evidence that the settings move anything more than seeds do."
+    table = pd.read_csv(comparison / "tables" / "settings-against-seeds.csv")
+    assert (table[["runs", "settings"]] == (3, 2)).all(axis=None)
+    assert "Settings against seeds" in page_of(comparison)
+
+
 def test_page_is_closed_to_the_network_and_to_hostile_settings(comparison: Path) -> None:
     page = page_of(comparison)
     own = page.split("<script>")[0]
