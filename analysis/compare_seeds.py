@@ -17,6 +17,7 @@ MEASURES = {
     "max_violation": "the balance",
 }  # column of `compare_measures.run_measures` → what it is
 SHUFFLES = 999
+ALPHA = 0.05  # of every test that a comparison makes
 
 
 def same_settings(settings: Settings) -> pd.Series:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from .compare_runs import ComparedRun
-from .compare_seeds import MEASURES, same_settings
+from .compare_seeds import ALPHA, MEASURES, same_settings
 from .compare_settings import Settings, corpora, tokenizers
 from .matching import MIN_TYPES
 from .records import largest, rows
@@ -14,7 +14,6 @@ from .sentence import Sentence, capital
 from .text import listing, number, p_text, percent, visible
 
 LISTED = 6
-ALPHA = 0.05
 
 
 def compare_verdict(comparison: Comparison) -> list[Sentence]:

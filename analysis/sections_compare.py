@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from .compare_runs import ComparedRun
-from .compare_seeds import MEASURES
+from .compare_seeds import ALPHA, MEASURES
 from .compare_settings import Settings, setting_text
 from .figures.compare import (
     curves_figure,
@@ -104,13 +104,13 @@ def _seeds_panel(seeds: pd.DataFrame) -> Panel:
     return Panel(
         "settings-against-seeds",
         "Settings against seeds",
-        "A point above its grey bar is a measure that the settings move more than seeds do; inside "
-        "the bar, runs of one setting differ as much as runs of different ones.",
+        "A filled point is a measure that the settings move more than seeds do (family-wise over "
+        "the measures); the grey bar is what chance gives one measure alone.",
         f"n = {first.runs} runs of {first.settings} settings, the most topical or least even layer "
         "of each. Unit: share of the variance between runs that lies between settings (η²). "
         f"Baseline: {first.permutations} shuffles of the settings over the runs; p family-wise "
         "over the measures.",
-        {ALL_LAYERS: explained_figure(seeds, MEASURES)},
+        {ALL_LAYERS: explained_figure(seeds, MEASURES, ALPHA)},
         seeds,
     )
 

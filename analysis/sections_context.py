@@ -1,5 +1,6 @@
 """Figures on context: what topic adds to the tokens themselves."""
 
+from .beyond_vocabulary import LOWER_PERMUTATIONS
 from .figures.beyond_vocabulary import bracket_figure, residual_figure
 from .page import ALL_LAYERS, Panel
 from .records import rows
@@ -21,12 +22,13 @@ def context_panels(results: RoutingResults) -> list[Panel]:
         Panel(
             "beyond-vocabulary",
             "Topic beyond vocabulary by layer",
-            "A point above the grey bar is a layer that sends the same tokens elsewhere when "
-            "the topic is another; inside the bar, token types explain the routing.",
+            "A filled point is a layer that sends the same tokens elsewhere when the topic is "
+            "another (family-wise over layers); the grey bar is what chance gives one layer "
+            "alone.",
             f"{size} Unit: Σ (observed − expected from the token types)² / expected over its "
             f"null mean. Baseline: 1, and 95% of {first.permutations:,} shuffles of topics "
             "over documents.",
-            {ALL_LAYERS: residual_figure(frame)},
+            {ALL_LAYERS: residual_figure(frame, results.alpha)},
             frame,
         ),
         Panel(
@@ -35,7 +37,8 @@ def context_panels(results: RoutingResults) -> list[Panel]:
             "If the grey and the coloured bars are as high as the observed one, topics differ "
             "in their words alone; what they lack is context.",
             f"{size} Unit: share of log2 T = {number(first.max_bits)} bits. Baseline: the mean "
-            f"of {first.permutations:,} shuffles of topics over documents, subtracted from "
+            f"of {first.permutations:,} shuffles of topics over documents (token mix routed as in "
+            f"other topics: of {min(LOWER_PERMUTATIONS, first.permutations)}), subtracted from "
             "each bar.",
             {ALL_LAYERS: bracket_figure(frame)},
             frame,

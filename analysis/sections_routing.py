@@ -126,14 +126,15 @@ def depth_section(results: RoutingResults) -> Section:
             Panel(
                 "depth",
                 "Topic information by layer",
-                "Points above the grey band carry topic information. Below 0.5% is negligible, "
-                "to 2% weak, to 10% moderate, above strong; for comparison, Mixtral 0.1–0.4%, "
-                "OLMoE 7–22%.",
+                "A filled point is a layer with topic information (family-wise over layers); the "
+                "grey band is what chance gives one layer alone. Below 0.5% is negligible, to 2% "
+                "weak, to 10% moderate, above strong; for comparison, Mixtral 0.1–0.4%, OLMoE "
+                "7–22%.",
                 f"n = {first.documents:,} documents of {first.topics} topics, {first.tokens:,} "
                 f"untouched tokens. Unit: share of log2 T = {number(first.max_bits)} bits. "
                 f"Baseline: the mean of {first.permutations:,} shuffles of topics over documents, "
                 "subtracted; the band is their central 95%.",
-                {ALL_LAYERS: depth_figure(results.information)},
+                {ALL_LAYERS: depth_figure(results.information, results.alpha)},
                 _with_origins(results),
             ),
             forms_panel(results),

@@ -6,6 +6,7 @@ from .records import rows
 from .results import RoutingResults
 from .senses import MIN_OCCURRENCES
 from .text import visible
+from .verdict_senses import largest_text
 
 LONGEST_SENSE = 40
 
@@ -26,14 +27,15 @@ def senses_sections(results: RoutingResults) -> list[Section]:
             Panel(
                 "senses",
                 "Distance between senses",
-                "A point to the right of the grey bar is a token whose experts depend on what it "
-                "means; inside the bar, its senses are routed alike.",
+                "A filled point is a token whose experts depend on what it means (family-wise over "
+                "tokens and layers); the grey bar is what chance gives one token alone.",
                 f"n = {int(sizes.occurrences.sum()):,} occurrences of {len(sizes)} tokens in "
                 f"{int(sizes.texts.sum()):,} texts. Unit: Jensen–Shannon distance between the "
-                "routing in a sense and overall, mean over senses, 0 to 1. Baseline: 97.5% of "
+                "routing in a sense and overall, mean over senses, at most "
+                f"{largest_text(frame)}. Baseline: 97.5% of "
                 f"{permutations:,} permutations of the senses over the texts.",
                 {
-                    str(layer): senses_figure(own, permutations)
+                    str(layer): senses_figure(own, permutations, results.alpha)
                     for layer, own in frame.groupby("layer", sort=False)
                 },
                 frame,

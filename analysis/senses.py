@@ -33,9 +33,9 @@ class SenseResults:
     Attributes:
         tokens: one row per token and layer: `spelling` (its tokens, joined by "|"), `senses`,
             `occurrences`, `texts`, `distance` (mean over senses of the Jensen–Shannon distance
-            between the routing in a sense and overall, from 0 to 1), `null_mean` and `null_high`
-            (97.5%) under permutation of senses over texts, `excess` = distance − null_mean,
-            `p_value`, and `family_p_value` over all tokens and layers.
+            between the routing in a sense and overall, 0 to `largest_distance`), `null_mean` and
+            `null_high` (97.5%) under permutation of senses over texts, `excess` = distance −
+            null_mean, `p_value`, and `family_p_value` over all tokens and layers.
         senses: one row per token, sense and layer: its own `distance` and `null_mean`.
         left_out: one row per sense that is too rare to be tested, or whose token has no second
             sense: `token`, `sense`, `occurrences`, `texts`.
@@ -110,7 +110,8 @@ def sense_routing(
 def sense_distances(sums: np.ndarray) -> np.ndarray:
     """Jensen–Shannon distance of each sense's routing to the mean of all senses.
 
-    sqrt(H((p + q) / 2) − (H(p) + H(q)) / 2) with H in bits: 0 for equal, 1 for disjoint routing.
+    sqrt(H((p + q) / 2) − (H(p) + H(q)) / 2) with H in bits: 0 for equal routing,
+    `largest_distance` for disjoint.
 
     Args:
         sums: (…, S, L, E) choices.
@@ -123,6 +124,16 @@ def sense_distances(sums: np.ndarray) -> np.ndarray:
     divergence = entropy_bits((p + q) / 2) - (entropy_bits(p) + entropy_bits(q)) / 2
     distances: np.ndarray = np.sqrt(np.maximum(divergence, 0.0))
     return distances
+
+
+def largest_distance(senses: int) -> float:
+    """Distance of one of S senses that share no expert: the mean holds the sense itself.
+
+    0.56 for 2 senses, 0.68 for 3; 1 for ever more.
+    """
+    own, other = (1 + 1 / senses) / 2, 1 / (2 * senses)  # mass of (p + q) / 2
+    mixture = -own * np.log2(own) - (senses - 1) * other * np.log2(other)
+    return float(np.sqrt(mixture - np.log2(senses) / 2))
 
 
 def _testable(occurrences: pd.DataFrame, counts: np.ndarray) -> tuple[list[_Token], pd.DataFrame]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from .records import largest, rows
 from .results import RoutingResults
+from .senses import largest_distance
 from .sentence import Sentence, by_layer, capital, layer_names
 from .text import listing, number, p_text, visible
 
@@ -54,6 +57,12 @@ def sense_sentences(results: RoutingResults) -> Iterator[Sentence]:
         claim,
         f"{capital(details)}. n = {int(tokens.occurrences.sum()):,} occurrences in "
         f"{int(tokens.texts.sum()):,} texts; unit: Jensen–Shannon distance between the routing in "
-        "a sense and overall, 0 to 1; baseline: senses permuted over texts; p family-wise over "
-        "tokens and layers.",
+        f"a sense and overall, at most {largest_text(frame)}; baseline: senses permuted over "
+        "texts; p family-wise over tokens and layers.",
     )
+
+
+def largest_text(frame: pd.DataFrame) -> str:
+    """The distances of senses that share no expert, e.g. "0.56 (2 senses)"."""
+    numbers = sorted({int(senses) for senses in frame.senses})
+    return listing([f"{number(largest_distance(n), 2)} ({n} senses)" for n in numbers])

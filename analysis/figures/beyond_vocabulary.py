@@ -8,7 +8,7 @@ from ..text import p_text, percent
 from .theme import ACCENT, MUTED, PALETTE, against_null, baseline, figure, percent_axis, values
 
 
-def residual_figure(beyond: pd.DataFrame) -> go.Figure:
+def residual_figure(beyond: pd.DataFrame, alpha: float) -> go.Figure:
     """Residual statistic over its null mean, by layer (`beyond_vocabulary.beyond_vocabulary`)."""
     layers = [f"layer {layer}" for layer in beyond.layer]
     hover = [
@@ -18,7 +18,8 @@ def residual_figure(beyond: pd.DataFrame) -> go.Figure:
         for row in rows(beyond)
     ]
     null = beyond.null_low, beyond.null_high
-    traces = against_null(layers, beyond.ratio, null, "95% of shuffled topics", hover)
+    sure = beyond.family_p_value <= alpha
+    traces = against_null(layers, beyond.ratio, null, "95% of shuffled topics", hover, sure)
     result = figure(traces, x_title="", y_title="statistic / null mean", height=320)
     result.update_yaxes(rangemode="tozero")
     baseline(result, 1.0, "mean of shuffled topics")

@@ -121,12 +121,13 @@ def multiples_figure(
     return grid
 
 
-def explained_figure(seeds: pd.DataFrame, names: Mapping[str, str]) -> go.Figure:
+def explained_figure(seeds: pd.DataFrame, names: Mapping[str, str], alpha: float) -> go.Figure:
     """Share of the variance between runs that settings explain, over what shuffled settings do.
 
     Args:
         seeds: `compare_seeds.settings_against_seeds`.
         names: measure → what it is.
+        alpha: of the family-wise test.
     """
     hover = [
         f"<b>{names[row.measure]}</b><br>{percent(row.explained)} between settings<br>95% of "
@@ -136,7 +137,8 @@ def explained_figure(seeds: pd.DataFrame, names: Mapping[str, str]) -> go.Figure
     ]
     labels = [names[name] for name in seeds.measure]
     null = seeds.null_low, seeds.null_high
-    traces = against_null(labels, seeds.explained, null, "95% of shuffled settings", hover)
+    sure = seeds.family_p_value <= alpha
+    traces = against_null(labels, seeds.explained, null, "95% of shuffled settings", hover, sure)
     result = figure(traces, x_title="", y_title="", height=320)
     return result.update_yaxes(
         **percent_axis("share of the variance between runs"), range=[0, 1.03]

@@ -5,10 +5,10 @@ import plotly.graph_objects as go
 
 from ..records import rows
 from ..text import p_text, percent
-from .theme import ACCENT, MUTED, SECOND, figure, percent_axis, values, whiskers
+from .theme import ACCENT, MUTED, SECOND, figure, percent_axis, symbols, values, whiskers
 
 
-def depth_figure(information: pd.DataFrame) -> go.Figure:
+def depth_figure(information: pd.DataFrame, alpha: float) -> go.Figure:
     """Topic information by layer above its null band (`information.topic_information`)."""
     layers = [f"layer {layer}" for layer in information.layer]
     scale = information.max_bits
@@ -39,7 +39,7 @@ def depth_figure(information: pd.DataFrame) -> go.Figure:
             | {"color": ACCENT},
             mode="lines+markers",
             line={"color": ACCENT, "width": 2},
-            marker={"size": 9},
+            marker={"size": 10, "symbol": symbols(information.family_p_value <= alpha)},
             name="topic information",
             hovertext=hover,
             hoverinfo="text",

@@ -5,12 +5,12 @@ import plotly.graph_objects as go
 
 from ..records import rows
 from ..text import number, p_text, plot_label
-from .theme import ACCENT, MUTED, figure, values
+from .theme import ACCENT, MUTED, figure, symbols, values
 
 ROW_HEIGHT, FRAME_HEIGHT, LONGEST_LABEL = 34, 150, 28
 
 
-def senses_figure(tokens: pd.DataFrame, permutations: int) -> go.Figure:
+def senses_figure(tokens: pd.DataFrame, permutations: int, alpha: float) -> go.Figure:
     """Distance by sense and its null, tokens of one layer (`senses.SenseResults.tokens`)."""
     labels = [plot_label(row.token, LONGEST_LABEL) for row in rows(tokens)]
     hover = [
@@ -33,7 +33,11 @@ def senses_figure(tokens: pd.DataFrame, permutations: int) -> go.Figure:
         y=labels,
         x=values(tokens.distance),
         mode="markers",
-        marker={"color": ACCENT, "size": 10},
+        marker={
+            "color": ACCENT,
+            "size": 10,
+            "symbol": symbols(tokens.family_p_value <= alpha),
+        },
         name="senses as labelled",
         hovertext=hover,
         hoverinfo="text",

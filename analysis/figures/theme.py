@@ -97,12 +97,21 @@ def baseline(result: go.Figure, value: float, text: str) -> None:
     )
 
 
+def symbols(sure: pd.Series) -> list[str]:
+    """Filled points for what passes its family-wise test, hollow ones for the rest.
+
+    A null range is of one point alone: among many, some lie outside it by chance.
+    """
+    return ["circle" if passed else "circle-open" for passed in sure]
+
+
 def against_null(
     labels: Sequence[str],
     observed: pd.Series,
     null: tuple[pd.Series, pd.Series],
     null_name: str,
     hover: Sequence[str],
+    sure: pd.Series,
 ) -> list[go.Bar | go.Scatter]:
     """A point per label over a grey bar, the range that chance gives.
 
@@ -112,6 +121,7 @@ def against_null(
         null: lower and upper ends of the bars.
         null_name: of the bars, in the legend.
         hover: text of each point.
+        sure: whether a point passes its test (`symbols`).
     """
     low, high = null
     bars = go.Bar(
@@ -127,7 +137,7 @@ def against_null(
         x=labels,
         y=values(observed),
         mode="markers",
-        marker={"color": ACCENT, "size": 10},
+        marker={"color": ACCENT, "size": 10, "symbol": symbols(sure)},
         name="observed",
         hovertext=hover,
         hoverinfo="text",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.sections_senses import senses_sections
-from analysis.senses import SenseResults, sense_distances, sense_routing
+from analysis.senses import SenseResults, largest_distance, sense_distances, sense_routing
 from analysis.sentence import Sentence
 from analysis.verdict_senses import sense_sentences
 
@@ -70,8 +70,10 @@ def test_distances_equal_scipys() -> None:
         for s in range(3)
     ]
     assert sense_distances(sums) == pytest.approx(np.array(expected))
-    disjoint = np.eye(2)[:, None, :]
-    assert sense_distances(np.concatenate([disjoint, disjoint])).max() < 1
+    for senses in (2, 3, 10):
+        disjoint = np.eye(senses)[:, None, :].repeat(2, axis=-1)  # two experts each, shared by none
+        assert sense_distances(disjoint) == pytest.approx(largest_distance(senses))
+    assert largest_distance(2) == pytest.approx(0.558, abs=1e-3)
     assert (sense_distances(np.ones((4, 2, 3))) == 0).all()
 
 
@@ -130,13 +132,15 @@ def test_sentences_say_what_was_planted() -> None:
 def test_the_chapter_names_what_is_left_out_and_is_absent_without_senses() -> None:
     frame, counts = planted(np.random.default_rng(12), effect=1.0)
     few = analyse(frame[frame.text < 44], counts)
-    chapter = senses_sections(SimpleNamespace(senses=few, permutations=199))[0]
+    chapter = senses_sections(SimpleNamespace(senses=few, permutations=199, alpha=0.05))[0]
     assert set(chapter.panels[0].views) == {"0", "3"}
     bar, points = chapter.panels[0].views["3"].data
     assert points.x[0] == pytest.approx(few.tokens.set_index("layer").distance[3], rel=1e-4)
+    found = few.tokens.set_index("layer").family_p_value[3] <= 0.05
+    assert points.marker.symbol[0] == ("circle" if found else "circle-open")
     assert bar.x[0] == pytest.approx(few.tokens.set_index("layer").null_high[3], rel=1e-4)
     none = analyse(frame[:0], counts[:0])
-    assert senses_sections(SimpleNamespace(senses=none, permutations=199)) == []
+    assert senses_sections(SimpleNamespace(senses=none, permutations=199, alpha=0.05)) == []
     assert said(none) == []
     rare = senses_sections(SimpleNamespace(senses=analyse(frame[:30], counts), permutations=199))
     assert not rare[0].panels
