@@ -26,7 +26,7 @@ class KnockoutLosses:
         experts: (layer, expert) of each knock-out (K).
         changes: (K, D) by document, paired with the loss of the whole model.
         topic_ids: (D) topic of each measured document.
-        topics: names (T).
+        topics: names of the topics that have a measured document (T).
     """
 
     experts: list[tuple[int, int]]
@@ -51,8 +51,9 @@ def knockout_losses(
     table = table.dropna(axis=1)
     measured = table.columns.to_numpy(dtype=np.int64)
     experts = [(int(layer), int(expert)) for layer, expert in table.index]
-    changes, topics = table.to_numpy(dtype=float), data.topic_ids[measured]
-    return KnockoutLosses(experts, changes, topics, data.topics), measured
+    present, topic_ids = np.unique(data.topic_ids[measured], return_inverse=True)
+    topics = tuple(data.topics[topic] for topic in present)
+    return KnockoutLosses(experts, table.to_numpy(dtype=float), topic_ids, topics), measured
 
 
 def resampled_t(changes: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +112,7 @@ def specificity_statistics(losses: KnockoutLosses, permuted: np.ndarray) -> np.n
 def knockout_effects(
     losses: KnockoutLosses,
     chosen: pd.DataFrame,
-    controls: list[tuple[int, int]],
+    controls: pd.DataFrame,
     weights: np.ndarray,
     permutations: int,
     generator: np.random.Generator,
@@ -120,8 +121,8 @@ def knockout_effects(
 
     Args:
         losses: of chosen experts and controls.
-        chosen: `layer, expert, topic_id` of each pair.
-        controls: load-matched experts of no topic.
+        chosen: `layer, expert, load, topic_id` of each pair.
+        controls: `layer, expert, load` of experts of no topic, near the loads of the chosen.
         weights: (B, D) bootstrap weights of the measured documents.
         permutations: resamplings and permutations behind the p-values.
         generator: draws them.
@@ -132,7 +133,9 @@ def knockout_effects(
         over the pairs), `other_effect` (mean of the other topics), `specificity` = effect −
         other_effect with `specificity_low`, `_high` and `specificity_p_value` (documents permuted
         over topics, family-wise), `control_effect` (mean of the controls on the same topic) with
-        their central 95% `control_low`, `control_high`, `controls`, `documents` (of the topic).
+        their central 95% `control_low`, `control_high`, `controls`, `load` (share of the layer's
+        choices, topics weighted equally) beside the controls' smallest and largest,
+        `control_load_low`, `control_load_high`; `documents` (of the topic).
         Tests are one-sided: the loss rises. No p below 10 measured documents in a topic.
     """
     place = {pair: row for row, pair in enumerate(losses.experts)}
@@ -148,7 +151,12 @@ def knockout_effects(
         draws = generator.multinomial(own.sum(), np.full(own.sum(), 1 / own.sum()), permutations)
         observed[columns], null[:, columns] = resampled_t(changes, draws)
     special = specificity_statistics(losses, permuted)[:, own_topics, pairs]
-    frame = _effects(losses, pairs, own_topics, [place[x] for x in controls if x in place], weights)
+    rows = [place[int(layer), int(x)] for layer, x in controls[["layer", "expert"]].values]
+    frame = _effects(losses, pairs, own_topics, rows, weights).assign(
+        load=chosen["load"].to_numpy(),
+        control_load_low=controls["load"].min(),
+        control_load_high=controls["load"].max(),
+    )
     testable = np.bincount(losses.topic_ids, minlength=topics).min() >= MIN_DOCUMENTS_FOR_P
     tests = {"p_value": (observed, null), "specificity_p_value": (special[0], special[1:])}
     for name, (found, drawn) in tests.items():
@@ -165,16 +173,18 @@ def _effects(
 ) -> pd.DataFrame:
     """The columns of `knockout_effects` that are no p-values; pairs and controls are rows."""
     topics = len(losses.topics)
-    means = np.stack([_mean(losses.changes[:, losses.topic_ids == t]) for t in range(topics)])
+    own = [losses.changes[:, losses.topic_ids == topic] for topic in range(topics)]
+    means = np.stack([changes.mean(axis=1) for changes in own])
     draws = _bootstrap_means(losses, weights)  # (B, T, K)
+    documents = np.bincount(losses.topic_ids, minlength=topics)
     records = []
     for row, topic in zip(pairs, own_topics.tolist(), strict=True):
         layer, expert = losses.experts[row]
         others = (means[:, row].sum() - means[topic, row]) / max(topics - 1, 1)
         drawn = draws[:, topic, row]
         drawn_others = (draws[:, :, row].sum(axis=1) - drawn) / max(topics - 1, 1)
-        low, high = interval(drawn)
-        specific_low, specific_high = interval(drawn - drawn_others)
+        low, high = interval(drawn, documents[topic])
+        specific_low, specific_high = interval(drawn - drawn_others, documents.min())
         control = means[topic, controls]
         edges = np.quantile(control, [0.025, 0.975]) if controls else (np.nan, np.nan)
         records.append(
@@ -193,22 +203,18 @@ def _effects(
                 "control_low": edges[0],
                 "control_high": edges[1],
                 "controls": len(controls),
-                "documents": int((losses.topic_ids == topic).sum()),
+                "documents": int(documents[topic]),
             }
         )
     return pd.DataFrame(records)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=1) if values.shape[1] else np.full(len(values), np.nan)
-
-
 def _bootstrap_means(losses: KnockoutLosses, weights: np.ndarray) -> np.ndarray:
-    """Mean change by topic in each draw: (B, T, K)."""
+    """Mean change by topic in each draw: (B, T, K); NaN for a topic that a draw lacks."""
     means = np.zeros((len(weights), len(losses.topics), len(losses.experts)))
     for topic in range(len(losses.topics)):
         own = losses.topic_ids == topic
         part = weights[:, own].astype(float)
-        means[:, topic] = part @ losses.changes[:, own].T
-        means[:, topic] /= np.maximum(part.sum(axis=1, keepdims=True), 1)
+        drawn = part.sum(axis=1, keepdims=True)
+        means[:, topic] = part @ losses.changes[:, own].T / np.where(drawn > 0, drawn, np.nan)
     return means

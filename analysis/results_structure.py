@@ -186,15 +186,17 @@ def _confidence(store: RoutingStore, data: DocumentCounts) -> pd.DataFrame:
 def _knockout(store: RoutingStore, data: DocumentCounts, resampling: Resampling) -> pd.DataFrame:
     frame = store.knockout
     chosen = frame[frame["kind"] == CHOSEN].drop_duplicates(["layer", "expert", "chosen_for"])
-    names = [store.topics[topic] for topic in chosen["chosen_for"]]
-    chosen = chosen.assign(topic=names)[[name in data.topics for name in names]]
-    if chosen.empty or len(data.topics) < 2:
-        return pd.DataFrame(columns=["layer", "expert", "topic", "effect"])
+    nothing = pd.DataFrame(columns=["layer", "expert", "topic", "effect"])
+    if chosen.empty:
+        return nothing
     losses, rows = knockout_losses(frame, store.documents, data)
-    pairs = chosen[["layer", "expert"]].assign(
-        topic_id=[data.topics.index(x) for x in chosen.topic]
+    names = [store.topics[topic] for topic in chosen["chosen_for"]]
+    chosen = chosen.assign(topic=names)[[name in losses.topics for name in names]]
+    if chosen.empty or len(losses.topics) < 2:
+        return nothing
+    pairs = chosen[["layer", "expert", "load"]].assign(
+        topic_id=[losses.topics.index(name) for name in chosen.topic]
     )
-    kept = frame[frame["kind"] == CONTROL].drop_duplicates(["layer", "expert"])
-    controls = [(int(layer), int(expert)) for layer, expert in kept[["layer", "expert"]].values]
+    controls = frame[frame["kind"] == CONTROL].drop_duplicates(["layer", "expert"])
     weights, permutations = resampling.weights[:, rows], len(resampling.orders)
     return knockout_effects(losses, pairs, controls, weights, permutations, resampling.generator)

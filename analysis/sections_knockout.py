@@ -4,6 +4,7 @@ from .figures.knockout import association_figure, knockout_figure
 from .page import ALL_LAYERS, HOW, Panel, Section
 from .records import rows
 from .results import RoutingResults
+from .text import percent
 
 
 def causes_section(results: RoutingResults) -> Section:
@@ -14,16 +15,19 @@ def causes_section(results: RoutingResults) -> Section:
         first = rows(frame)[0]
         ratios = results.cells[["layer", "expert", "topic", "log2_ratio"]]
         beside = frame.merge(ratios, on=["layer", "expert", "topic"], how="left")
+        low, high = percent(first.control_load_low), percent(first.control_load_high)
         size = (
-            f"n = {int(frame.documents.min()):,} documents per topic, {first.controls} "
-            "load-matched control experts."
+            f"n = {int(frame.documents.min()):,} documents per topic, {first.controls} control "
+            f"experts of no topic with {low} to {high} of their layers' choices (these experts: "
+            f"{percent(frame.load.min())} to {percent(frame.load.max())})."
         )
         panels = [
             Panel(
                 "knockout",
                 "Loss without the expert",
-                "A point to the right of the grey bar is an expert whose topic loses more than by "
-                "any expert of that load; a diamond as far right means that all topics lose.",
+                "A point to the right of the grey bar is an expert whose topic loses more than "
+                "with any of the control experts; a diamond as far right means that all topics "
+                "lose. Controls come near in load where there are such.",
                 f"{size} Unit: change of loss, nats per predicted token, mean over documents. "
                 "Baseline: 0, the controls, and the other topics; p one-sided by bootstrap-t over "
                 "documents, family-wise.",
@@ -45,7 +49,7 @@ def causes_section(results: RoutingResults) -> Section:
         "causes",
         "Causes",
         "What the model loses when one expert is taken away: the strongest expert of each topic, "
-        "and experts of the same load for comparison.",
+        "and control experts for comparison.",
         panels,
         notes=[] if panels else [("No knock-outs", "This store holds none (route.knockout).")],
         group=HOW,

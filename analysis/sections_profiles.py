@@ -54,8 +54,8 @@ def _by_expert(frame: pd.DataFrame) -> Groups:
 
 def _load(row: Any) -> tuple[str, str]:
     share, chance = percent(row.share, 3), percent(row.chance, 3)
-    low, high = percent(row.low, 3), percent(row.high, 3)
-    return f"{share} of tokens", f"{low} to {high}; even share {chance}"
+    span = f"{percent(row.low, 3)} to {percent(row.high, 3)}; " if row.low == row.low else ""
+    return f"{share} of tokens", f"{span}even share {chance}"
 
 
 def _topics(own: list[Any], alpha: float) -> list[tuple[str, str]]:
@@ -98,7 +98,7 @@ def _knockout(own: list[Any]) -> list[tuple[str, str]]:
         (
             f"{visible(row.topic, LONGEST_TOPIC)}",
             f"loses {number(row.effect, 2)} nats {_span(row.low, row.high)}, other topics "
-            f"{number(row.other_effect, 2)}, experts of that load {number(row.control_effect, 2)}",
+            f"{number(row.other_effect, 2)}, control experts {number(row.control_effect, 2)}",
         )
         for row in own
     ]
@@ -109,4 +109,4 @@ def _signed(ratio: float) -> str:
 
 
 def _span(low: float, high: float) -> str:
-    return f"({number(low, 2)} to {number(high, 2)})"
+    return f"({number(low, 2)} to {number(high, 2)})" if low == low else "(no interval)"

@@ -9,9 +9,10 @@ from .permutations import MIN_DOCUMENTS_FOR_P
 from .records import largest, rows
 from .results import RoutingResults
 from .sentence import Sentence
-from .text import expert_name, interval_text, listing, number, p_text, visible
+from .text import expert_name, interval_text, listing, number, p_text, percent, visible
 
 LISTED = 4
+ENOUGH_CONTROLS = 20  # for a 95% range; below, theirs is from the smallest to the largest
 
 
 def knockout_sentences(results: RoutingResults) -> Iterator[Sentence]:
@@ -35,11 +36,11 @@ def knockout_sentences(results: RoutingResults) -> Iterator[Sentence]:
     beyond = top.effect > top.control_high
     yield Sentence(
         "knock-out",
-        "none" if specific.empty else "finding" if beyond else "fact",
+        "none" if specific.empty else "finding" if beyond and _ranged(top) else "fact",
         _claim(specific, felt, top, len(frame)),
         f"{'; '.join(_pair(row, results) for row in rows(listed))}. n = {top.documents} documents "
-        f"per topic; unit: nats per predicted token; baseline: {top.controls} load-matched "
-        "experts, and the other topics; p one-sided, family-wise over the pairs.",
+        f"per topic; unit: nats per predicted token; baseline: {top.controls} control experts "
+        f"({load_range(top)}), and the other topics; p one-sided, family-wise over the pairs.",
     )
 
 
@@ -62,10 +63,22 @@ def _claim(specific: pd.DataFrame, felt: pd.DataFrame, top: Any, pairs: int) -> 
 
 
 def _against_controls(row: Any) -> str:
-    """Specific is not yet special: an expert of the same load may cost the topic as much."""
+    """Specific is not yet special: another expert may cost the topic as much."""
     place = "above" if row.effect > row.control_high else "within"
     low, high = number(row.control_low, 2), number(row.control_high, 2)
-    return f"that is {place} the 95% range of load-matched experts ({low} to {high})"
+    size = "95% range" if _ranged(row) else "range"
+    return f"that is {place} the {size} of {row.controls} control experts ({low} to {high})"
+
+
+def _ranged(row: Any) -> bool:
+    return bool(row.controls >= ENOUGH_CONTROLS)
+
+
+def load_range(row: Any) -> str:
+    """The loads that controls are drawn from: few experts have the load of the chosen one."""
+    low, high = percent(row.control_load_low), percent(row.control_load_high)
+    name = expert_name(row.layer, row.expert)
+    return f"loads of {low} to {high}, that of {name} {percent(row.load)}"
 
 
 def _pair(row: Any, results: RoutingResults) -> str:

@@ -30,8 +30,10 @@ def write_knockouts(
     """Chooses knock-outs by the documents of the store in `folder`, measures and adds them."""
     measured = choose_measured(split.ranks, split.topic_ids, settings.knockout_documents)
     shape = (sizes.num_topics, sizes.num_layers, sizes.num_experts)
+    counts = topic_counts(folder, measured, shape)
+    counts[np.bincount(split.topic_ids[measured], minlength=sizes.num_topics) == 0] = 0
     knockouts = choose_knockouts(
-        topic_counts(folder, measured, shape),
+        counts,
         settings.knockout_experts,
         others=settings.knockout == "all",
         generator=np.random.default_rng(seed),

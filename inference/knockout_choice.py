@@ -52,7 +52,8 @@ def choose_knockouts(
     `NEAREST` remaining ones of the closest load.
 
     Args:
-        counts_TLE: choices of untouched tokens; topics without any are left out.
+        counts_TLE: choices of untouched tokens; topics without any, as those of which no
+            document is measured, are left out.
         per_topic: chosen experts of a topic, over all layers.
         others: take all remaining experts, too.
         generator: draws the controls.

@@ -31,7 +31,7 @@ def knockout_figure(effects: pd.DataFrame, permutations: int) -> go.Figure:
         orientation="h",
         width=0.5,
         marker={"color": MUTED, "opacity": 0.4},
-        name="95% of load-matched controls, same topic",
+        name="95% of control experts, same topic",
         hoverinfo="skip",
     )
     others = go.Scatter(
@@ -53,7 +53,9 @@ def knockout_figure(effects: pd.DataFrame, permutations: int) -> go.Figure:
         hoverinfo="text",
     )
     height = FRAME_HEIGHT + ROW_HEIGHT * len(labels)
-    result = figure([controls, others, own], x_title="change of loss", y_title="", height=height)
+    result = figure(
+        [controls, others, own], x_title="change of loss, nats", y_title="", height=height
+    )
     result.update_xaxes(zeroline=True)
     result.update_yaxes(autorange="reversed", showgrid=False)
     return result

@@ -25,9 +25,14 @@ def planted(own: float, everywhere: float, seed: int, documents: int = 20) -> pd
     changes[0] += everywhere
     changes[0, topic_ids == 0] += own
     losses = KnockoutLosses(experts, changes, topic_ids, TOPICS)
-    chosen = pd.DataFrame({"layer": 1, "expert": [0, 1, 2], "topic_id": [0, 1, 2]})
+    chosen = pd.DataFrame({"layer": 1, "expert": [0, 1, 2], "load": 0.1, "topic_id": [0, 1, 2]})
+    controls = pd.DataFrame(experts[3:], columns=["layer", "expert"]).assign(load=0.1)
     weights = poisson_weights([str(i) for i in range(len(topic_ids))], 100, 0)
-    return knockout_effects(losses, chosen, experts[3:], weights, 199, generator)
+    return knockout_effects(losses, chosen, controls, weights, 199, generator)
+
+
+def one_control(expert: int) -> pd.DataFrame:
+    return pd.DataFrame({"layer": [0], "expert": [expert], "load": [0.1]})
 
 
 def test_a_specific_loss_is_found_under_its_topic() -> None:
@@ -61,18 +66,18 @@ def test_skewed_losses_are_not_rejected_too_often(side: int) -> None:
         generator = np.random.default_rng([5, corpus])
         changes = side * (generator.gamma(1.0, 0.1, (4, 60)) - 0.1)
         losses = KnockoutLosses([(0, e) for e in range(4)], changes, np.arange(60) % 3, TOPICS)
-        chosen = pd.DataFrame({"layer": 0, "expert": [0, 1, 2], "topic_id": [0, 1, 2]})
+        chosen = pd.DataFrame({"layer": 0, "expert": [0, 1, 2], "load": 0.1, "topic_id": [0, 1, 2]})
         weights = np.zeros((0, 60), np.float32)
-        frame = knockout_effects(losses, chosen, [(0, 3)], weights, 39, generator)
+        frame = knockout_effects(losses, chosen, one_control(3), weights, 39, generator)
         smallest.append(frame.p_value.min())
     assert np.sum(np.array(smallest) <= 0.05) <= stats.binom.ppf(0.9999, 100, 0.05)
 
 
 def test_an_expert_without_effect_anywhere_is_no_finding() -> None:
     losses = KnockoutLosses([(0, 0), (0, 1)], np.zeros((2, 60)), np.arange(60) % 3, TOPICS)
-    chosen = pd.DataFrame({"layer": 0, "expert": [0], "topic_id": [0]})
+    chosen = pd.DataFrame({"layer": 0, "expert": [0], "load": 0.1, "topic_id": [0]})
     weights = np.zeros((0, 60), np.float32)
-    frame = knockout_effects(losses, chosen, [(0, 1)], weights, 39, np.random.default_rng(0))
+    frame = knockout_effects(losses, chosen, one_control(1), weights, 39, np.random.default_rng(0))
     assert frame.p_value[0] == frame.specificity_p_value[0] == 1
 
 
@@ -90,6 +95,12 @@ def test_statistics_equal_scipy() -> None:
     losses = KnockoutLosses([(0, 0), (0, 1)], changes, topic_ids, ("a", "b"))
     welch = stats.ttest_ind(changes[:, :5], changes[:, 5:], axis=1, equal_var=False).statistic
     assert specificity_statistics(losses, topic_ids[None])[0, 0] == pytest.approx(welch)
+
+
+def test_controls_tell_their_loads_beside_the_chosen_ones() -> None:
+    frame = planted(own=0.3, everywhere=0.0, seed=0)
+    assert (frame.load == frame.control_load_low).all()
+    assert (frame.control_load_high == 0.1).all()
 
 
 def test_few_documents_get_no_p_value() -> None:

@@ -116,7 +116,7 @@ def test_model_and_audit_sentences(tmp_path: Path) -> None:
     good = write_verdict(results, ModelQuality(4.5, 6.0, 1000, False), ["a book is stored twice"])
     said = {sentence.subject: sentence for sentence in good}
     assert "predicts masked tokens 1.50 nats better" in said["model"].claim
-    assert said["corpus"].claim == "A book is stored twice"
+    assert said["audit"].claim == "A book is stored twice"
     poor = write_verdict(results, ModelQuality(5.9, 6.0, 1000, True), [])
     model = next(sentence for sentence in poor if sentence.subject == "model")
     assert model.tone == "warning"
@@ -135,14 +135,20 @@ def test_context_sentence_says_how_much_is_vocabulary(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "control", "tone"), [(0.4, 0.0, "finding"), (0.4, 0.5, "fact"), (0.0, 0.0, "none")]
+    ("own", "control", "controls", "tone"),
+    [
+        (0.4, 0.0, 20, "finding"),
+        (0.4, 0.0, 4, "fact"),  # above four experts is one time in five
+        (0.4, 0.5, 20, "fact"),
+        (0.0, 0.0, 20, "none"),
+    ],
 )
 def test_knock_out_sentence_follows_the_specificity(
-    own: float, control: float, tone: str, tmp_path: Path
+    own: float, control: float, controls: int, tone: str, tmp_path: Path
 ) -> None:
     generator = np.random.default_rng(0)
     store = RoutingStore.open(write_store(tmp_path, Planted(documents_per_topic=15), generator))
-    kinds = ["chosen"] * 4 + ["control"] * 4
+    kinds = ["chosen"] * 4 + ["control"] * controls
     frame = pd.DataFrame(
         [
             {
@@ -165,9 +171,15 @@ def test_knock_out_sentence_follows_the_specificity(
     )
     settings = compose_config([*QUICK, "report.bootstrap=60"]).report
     results = analyse_routing(replace(store, knockout=frame), settings, 0)
-    assert results.structure.knockout.controls.tolist() == [4] * 4
+    assert results.structure.knockout.controls.tolist() == [controls] * 4
     said = {s.subject: s for s in write_verdict(results, None, [])}["knock-out"]
     assert said.tone == tone
+    assert f"{controls} control experts (loads of 10% to 10%, that of L2·E" in said.evidence
+    topics = store.documents.set_index("document")["topic_id"]
+    some = frame[frame["document"].map(topics) < 3]  # nothing of the last topic was measured
+    measured = analyse_routing(replace(store, knockout=some), settings, 0).structure.knockout
+    assert set(measured.topic) == set(store.topics[:3])
+    assert measured.drop(columns="topic").notna().all(axis=None)
     if own:
         assert said.claim.startswith("Taking away L2·E0 harms “arrays” more than other topics")
         assert ("above the 95% range" in said.claim) == (tone == "finding")
