@@ -135,7 +135,7 @@ class Contestant:
             ).item()
             loads.append([routing.counts() for routing in outputs.routing])
         self.model.train()
-        sums = [torch.stack(layer).sum(0) for layer in zip(*loads, strict=True)]
+        sums = [torch.stack(layer).sum(0).double() for layer in zip(*loads, strict=True)]
         return total / (len(ids) - 1), [(load.max() / load.mean() - 1).item() for load in sums]
 
 

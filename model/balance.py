@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.utils.generic import maybe_autocast
 
 from .routing import Routing
 
@@ -45,7 +46,7 @@ def gshard_loss(layer: LayerStatistics) -> Tensor:
     The paper's mean over experts of (c_e / S) m_e, times E^2: 1 at perfect balance, at most E.
     """
     first = layer.routing._replace(expert_ids=layer.routing.expert_ids[:, :1], dropped=None)
-    counts = _mean_over_processes(first.counts(), layer.across)
+    counts = _mean_over_processes(first.counts().float(), layer.across)
     share = counts / counts.sum().clamp(min=1e-10)
     return share.numel() * (share * layer.importance).sum()
 
@@ -135,8 +136,8 @@ def layer_statistics(
     if token_mask is None:
         mask = routing.logits.new_ones(len(routing.logits))
     else:
-        mask = token_mask.reshape(-1).to(routing.logits.dtype)
-    counts, E = routing.counts().detach(), routing.num_experts
+        mask = token_mask.reshape(-1).float()
+    counts, E = routing.counts().float(), routing.num_experts
     mass = (routing.probabilities * mask[:, None]).sum(0)
     # one message for all three
     sums = _mean_over_processes(torch.cat([counts, mass, mask.sum()[None]]), across)
@@ -153,7 +154,7 @@ def balance_losses(
     experts: Sequence[nn.Module] | None = None,
     scope: Literal["local", "global"] = "local",
 ) -> dict[str, Tensor]:
-    """Mean over layers of each named loss, over real tokens only.
+    """Mean over layers of each named loss, over real tokens only, in float32 under any autocast.
 
     Args:
         routings: one record per MoE layer (`output.routing`).
@@ -176,11 +177,12 @@ def balance_losses(
     if not routings:
         return {}
     modules: Sequence[nn.Module | None] = experts or [None] * len(routings)
-    layers = [
-        layer_statistics(routing, token_mask, module, across=scope == "global")
-        for routing, module in zip(routings, modules, strict=True)
-    ]
-    return {
-        name: torch.stack([BALANCE_LOSSES[name](layer) for layer in layers]).mean()
-        for name in names
-    }
+    with maybe_autocast(routings[0].logits.device.type, enabled=False):
+        layers = [
+            layer_statistics(routing, token_mask, module, across=scope == "global")
+            for routing, module in zip(routings, modules, strict=True)
+        ]
+        return {
+            name: torch.stack([BALANCE_LOSSES[name](layer) for layer in layers]).mean()
+            for name in names
+        }

@@ -63,9 +63,8 @@ class SwitchRouter(_CapacityRouter):
         check_range(settings, "jitter", 0, 1)
         _check_capacity(settings)
 
-    def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+    def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
         jitter = self.settings["jitter"]
-        hidden_ND = hidden_ND.float()
         if self.training and jitter:
             noise = torch.empty_like(hidden_ND).uniform_(1 - jitter, 1 + jitter)
             hidden_ND = hidden_ND * noise
@@ -98,7 +97,7 @@ class GShardRouter(_CapacityRouter):
             )
         _check_capacity(settings)
 
-    def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+    def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
         logits = self.logits(hidden_ND)
         weights, ids = logits.softmax(-1).topk(2, dim=-1)
         weights = weights / weights.sum(-1, keepdim=True)

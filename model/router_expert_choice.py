@@ -31,7 +31,7 @@ class ExpertChoiceRouter(Router):
                 f'router.choose_per={settings["choose_per"]!r} must be "sequence" or "batch"'
             )
 
-    def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+    def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
         logits = self.logits(hidden_ND)
         probabilities = logits.softmax(-1)
         N, E = logits.shape

@@ -40,7 +40,7 @@ class HashRouter(Router):
         if not isinstance(settings["seed"], int):
             raise ValueError(f"router.seed={settings['seed']!r} must be a whole number")
 
-    def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+    def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
         if context.input_ids is None:
             raise ValueError('router "hash" needs input_ids; inputs_embeds alone cannot be hashed')
         E = self.num_experts

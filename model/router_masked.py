@@ -84,7 +84,7 @@ class MaskedRouter(Router):
             table[:, :shared] = True
         return torch.cat([table, torch.ones(1, E, dtype=torch.bool)])
 
-    def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+    def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
         if context.condition_ids is None:
             raise ValueError(
                 'router "masked" needs condition_ids, the number of each document\'s value '

@@ -26,10 +26,10 @@ class NoisyTopKRouter(Router):
     def check(cls, config: Any, settings: dict[str, Any]) -> None:
         refuse_silent_router(config, 'router "noisy_topk" (softmax over the chosen)')
 
-    def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+    def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
         logits = self.logits(hidden_ND)
         if self.training:
-            deviation = F.softplus(F.linear(hidden_ND.float(), self.noise_weight.float()))
+            deviation = F.softplus(F.linear(hidden_ND, self.noise_weight.float()))
             noisy = logits + torch.randn_like(logits) * deviation
         else:
             noisy, deviation = logits, None

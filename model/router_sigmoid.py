@@ -37,8 +37,8 @@ class SigmoidRouter(Router):
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
         self.register_buffer("bias", torch.zeros(config.num_experts))
-        # chosen slots since the last optimizer step
-        counts = torch.zeros(config.num_experts)
+        # chosen slots since the last optimizer step; whole numbers in a model of any dtype
+        counts = torch.zeros(config.num_experts, dtype=torch.int64)
         self.register_buffer("tokens_per_expert", counts, persistent=False)
 
     @classmethod
@@ -52,7 +52,7 @@ class SigmoidRouter(Router):
         init.zeros_(self.bias)
         init.zeros_(self.tokens_per_expert)
 
-    def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+    def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
         logits = self.logits(hidden_ND)
         scores = logits.sigmoid()
         ids = (scores.detach() + self.bias).topk(self.top_k, dim=-1).indices
@@ -65,13 +65,14 @@ class SigmoidRouter(Router):
         probabilities = scores / scores.sum(-1, keepdim=True).clamp(min=1e-20)
         routing = Routing(logits, probabilities, ids, weights)
         if self.training:
-            self.tokens_per_expert += routing.counts().detach()
+            self.tokens_per_expert += routing.counts()
         return routing
 
     @torch.no_grad()
     def after_optimizer_step(self) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(self.tokens_per_expert)
-        shortfall = self.tokens_per_expert.mean() - self.tokens_per_expert
+        # E times (mean - count): the sign of a difference of whole numbers is exact
+        shortfall = self.tokens_per_expert.sum() - self.num_experts * self.tokens_per_expert
         self.bias += self.settings["bias_update_rate"] * shortfall.sign()
         self.tokens_per_expert.zero_()

@@ -26,7 +26,7 @@ class TopKRouter(Router):
         if settings["renormalise"]:
             refuse_silent_router(config, "router.renormalise=true")
 
-    def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+    def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
         logits = self.logits(hidden_ND)
         probabilities = logits.softmax(-1)
         if self.settings["softmax"] == "after":

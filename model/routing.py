@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.utils.generic import maybe_autocast
 
 
 class Routing(NamedTuple):
@@ -42,10 +43,10 @@ class Routing(NamedTuple):
         return self.expert_ids.masked_fill(self.dropped, self.num_experts)
 
     def counts(self, *, dispatched: bool = False) -> Tensor:
-        """(E,) float32 number of slots per expert, chosen or (`dispatched`) really executed."""
+        """(E,) int64 number of slots per expert, chosen or (`dispatched`) really executed."""
         ids = (self.dispatched_ids() if dispatched else self.expert_ids).reshape(-1)
-        counts = self.logits.new_zeros(self.num_experts + 1)
-        return counts.scatter_add_(0, ids, torch.ones_like(ids, dtype=counts.dtype))[:-1]
+        counts = ids.new_zeros(self.num_experts + 1)
+        return counts.scatter_add_(0, ids, torch.ones_like(ids))[:-1]
 
     def drop_rate(self) -> Tensor:
         """Share of chosen slots that capacity dropped, a scalar in [0, 1]."""
@@ -96,7 +97,8 @@ class Router(nn.Module):
     """Base of the routers: a linear gate in float32 and the list of its own parameters.
 
     A subclass names its `parameters_with_defaults`, checks them in `check`, and implements
-    `forward(hidden_ND, context) -> Routing`. Maths stay in float32 whatever the model's dtype.
+    `route(hidden_ND, context) -> Routing`, which is given float32 hidden states and runs outside
+    any autocast: maths stay in float32 whatever the model's dtype.
     """
 
     parameters_with_defaults: ClassVar[dict[str, Any]] = {}
@@ -122,11 +124,17 @@ class Router(nn.Module):
         """Move state that is not trained by gradient (loss-free balancing)."""
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
-        """(N, E) float32."""
+        """(N, E) float32 gate of float32 hidden states."""
         assert self.weight is not None
-        return F.linear(hidden_ND.float(), self.weight.float())
+        return F.linear(hidden_ND, self.weight.float())
 
     def forward(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+        """Route in float32: autocast would round the logits to 8 bits and move choices."""
+        with maybe_autocast(hidden_ND.device.type, enabled=False):
+            return self.route(hidden_ND.float(), context)
+
+    def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
+        """Choose experts; `hidden_ND` is float32 and no autocast is on."""
         raise NotImplementedError
 
 
