@@ -1,6 +1,7 @@
 """The verdict on form: masked positions, load, vocabulary."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from .records import largest, rows
 from .results import RoutingResults
@@ -10,6 +11,7 @@ from .text import expert_name, interval_text, listing, number, percent
 EVEN, CONCENTRATED = 0.5, 2.0  # MaxVio below: even load; above: concentrated
 MASK_EXPERT = 1.0  # log2 ratio from which an expert is a [MASK] expert: twice its usual share …
 MASK_REST = 0.5  # … or, for one that half the tokens choose anyway, half of its usual rest
+MASK_MORE = 0.2  # … that is so much more of the tokens
 VOCABULARY_EXCESS = 0.01  # below, experts hardly go by the token
 LISTED_EXPERTS = 20
 
@@ -25,10 +27,12 @@ def masked_sentences(results: RoutingResults) -> Iterator[Sentence]:
             "All tokens are untouched text.",
         )
         return
-    best = frame.loc[frame.groupby("layer").log2_ratio.idxmax()]
+    frame = frame.assign(more=frame.masked_share - frame.untouched_share)
+    best = frame.loc[frame.groupby("layer").more.idxmax()]
     twice = best.log2_ratio >= MASK_EXPERT
     halved_rest = 1 - best.masked_share <= MASK_REST * (1 - best.untouched_share)
-    mask_experts = best[(best.low > 0) & (twice | halved_rest)]
+    clear = (best.low > 0) & (best.masked_share > best.chance)
+    mask_experts = best[clear & (twice | (halved_rest & (best.more >= MASK_MORE)))]
     first = rows(best)[0]
     chosen = best if mask_experts.empty else mask_experts
     details = by_layer(
@@ -37,20 +41,26 @@ def masked_sentences(results: RoutingResults) -> Iterator[Sentence]:
             f"{percent(row.masked_share)} of [MASK] tokens and {percent(row.untouched_share)} of "
             f"untouched ones (log2 ratio {number(row.log2_ratio, 2)}, "
             f"{interval_text(row.low, row.high)})"
-            for row in rows(chosen.sort_values("log2_ratio", ascending=False))
+            for row in rows(chosen.sort_values("more", ascending=False))
         ]
     )
+    top = largest(chosen, "more")
     claim = "No layer has a [MASK] expert: masked tokens go about where other tokens go."
     if not mask_experts.empty:
-        claim = f"Masked tokens have experts of their own in {layer_names(mask_experts)}."
+        claim = (
+            f"Masked tokens have experts that they prefer in {layer_names(mask_experts)}: "
+            f"{expert_name(top.layer, top.expert)} takes {percent(top.masked_share)} of them and "
+            f"{percent(top.untouched_share)} of untouched tokens."
+        )
     yield Sentence(
         "masked",
         "none" if mask_experts.empty else "finding",
         claim,
         f"{capital(details)}. n = {first.masked_tokens:,} [MASK] tokens, "
         f"{first.untouched_tokens:,} untouched tokens, {first.documents:,} documents; baseline: "
-        "untouched tokens of the same documents. Masked positions enter no topic statistic.",
-        layer=int(largest(chosen, "log2_ratio").layer),
+        f"untouched tokens of the same documents; an even share is {percent(first.chance)}. Masked "
+        "positions enter no topic statistic.",
+        layer=int(top.layer),
     )
 
 
@@ -65,7 +75,8 @@ def load_sentences(results: RoutingResults) -> Iterator[Sentence]:
         word, tone = "concentrated on few experts", "warning"
     layers = by_layer(
         [
-            f"layer {row.layer}: MaxVio {number(row.max_violation, 2)}, "
+            f"layer {row.layer}: MaxVio {number(row.max_violation, 2)} "
+            f"({interval_text(row.max_violation_low, row.max_violation_high)}), "
             f"{number(row.effective_experts, 2)} effective experts of {row.experts}"
             for row in rows(results.balance.sort_values("max_violation", ascending=False))
         ]
@@ -110,18 +121,22 @@ def form_sentences(results: RoutingResults) -> Iterator[Sentence]:
             for layer, part in frame.groupby("layer", sort=False)
         ]
     )
-    first = rows(frame[frame.by == others[-1]])[0]
+    sizes = rows(frame[frame.layer == top.layer])
     yield Sentence(
         "form",
         "fact",
         f"In layer {top.layer}, the most topical, the topic explains "
         f"{percent(max(top.share, 0.0))} of the routing's entropy, {parts}.",
-        f"{capital(layers)}. n = {first.tokens:,} untouched tokens of {first.values:,} types seen "
-        "at least 10 times; unit: I(x; e) / H(e); baseline: shuffled topics of documents, and "
+        f"{capital(layers)}. n = {listing([_form_size(row) for row in sizes])}, values seen at "
+        "least 10 times; unit: I(x; e) / H(e); baseline: shuffled topics of documents, and "
         "tokens routed by the layer's load, subtracted. A token holds its class, and much of its "
         "topic: the shares do not add up.",
         layer=int(top.layer),
     )
+
+
+def _form_size(row: Any) -> str:
+    return f"{row.tokens:,} tokens for the {row.by} ({row.values:,} values)"
 
 
 def vocabulary_sentences(results: RoutingResults) -> Iterator[Sentence]:

@@ -2,15 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.page import FIGURE_OF
 from analysis.results import RoutingResults, analyse_routing
 from analysis.sentence import Sentence
 from analysis.verdict import ModelQuality, write_verdict
+from analysis.verdict_form import masked_sentences
 from configs.compose import compose_config
+from data_processors.audit_warnings import list_warnings
+from data_processors.documents import SPLITS
 from inference.store import RoutingStore
 
 from .stores import Planted, write_store
@@ -59,10 +64,32 @@ def test_no_effect_is_said_as_plainly(tmp_path: Path) -> None:
 
 def test_a_mask_expert_is_a_finding_of_its_own(tmp_path: Path) -> None:
     verdict = verdict_of(Planted(mask_effect=3.0), tmp_path)
-    assert verdict["masked"].claim == "Masked tokens have experts of their own in layers 0 and 2."
+    claim = verdict["masked"].claim
+    assert claim.startswith("Masked tokens have experts that they prefer in layers 0 and 2: L")
     assert "L0·E7" in verdict["masked"].evidence
     assert "untouched tokens of the same documents" in verdict["masked"].evidence
     assert verdict["topic"].tone == "none"  # masks do not pass for topics
+
+
+@pytest.mark.parametrize(
+    ("masked", "untouched", "name"),
+    [
+        ([0.86, 0.62, 0.38, 0.14], [0.41, 0.60, 0.93, 0.06], "L0·E0"),  # E3's ratio is larger
+        ([1.0, 1.0, 0.0, 0.0], [0.98, 0.96, 0.03, 0.03], None),  # a collapsed layer
+        ([0.80, 0.70, 0.36, 0.14], [0.82, 0.72, 0.40, 0.06], None),  # few masks, by any measure
+        ([0.98, 0.50, 0.40, 0.12], [0.36, 0.60, 0.60, 0.44], "L0·E0"),  # much used by all
+    ],
+)
+def test_a_mask_expert_takes_many_masks_and_more_than_of_other_tokens(
+    masked: list[float], untouched: list[float], name: str | None
+) -> None:
+    frame = pd.DataFrame({"expert": range(4), "masked_share": masked, "untouched_share": untouched})
+    frame["log2_ratio"] = np.log2(frame.masked_share.clip(1e-3) / frame.untouched_share)
+    frame = frame.assign(layer=0, chance=0.5, low=frame.log2_ratio - 0.01, high=frame.log2_ratio)
+    frame = frame.assign(masked_tokens=1000, untouched_tokens=5000, documents=100)
+    (sentence,) = masked_sentences(SimpleNamespace(masked=frame))
+    assert sentence.tone == ("none" if name is None else "finding")
+    assert name is None or name in sentence.claim
 
 
 def test_no_mask_expert_and_nothing_masked(tmp_path: Path) -> None:
@@ -122,9 +149,30 @@ def test_model_and_audit_sentences(tmp_path: Path) -> None:
     assert model.tone == "warning"
 
 
+def test_a_warning_of_the_audit_leads_to_the_figure_that_shows_it(tmp_path: Path) -> None:
+    topics = ["short", "long"]
+    audit = {
+        "topics": topics,
+        "documents": {split: dict(zip(topics, (10, 500), strict=True)) for split in SPLITS},
+        "sources": {topic: {"one": 1} for topic in topics},
+        "largest_origin_share": {"short": 0.9, "long": 0.0},
+        "words": {"short": {"median": 10}, "long": {"median": 90}},
+        "non_latin_share": {"short": 0.5, "long": 0.0},
+        "exact_duplicates": {"across_splits": 0, "across_topics": 0},
+        "near_duplicates": {"across_splits": 0, "across_topics": 0},
+        "word_overlap": [[1.0, 0.99], [0.99, 1.0]],
+    }
+    warnings = list_warnings(audit, near_searched=False)
+    said = write_verdict(results_of(Planted(), tmp_path), None, warnings)[-len(warnings) :]
+    figures = [FIGURE_OF.get(sentence.subject) for sentence in said]
+    assert figures == ["documents", "documents", None, "lengths", None, "overlap", None]
+
+
 def test_context_sentence_says_how_much_is_vocabulary(tmp_path: Path) -> None:
     verdict = verdict_of(Planted(effect=1.5), tmp_path / "a")
     assert "In layer 2, the most topical, the topic explains" in verdict["form"].claim
+    assert "tokens for the topic (4 values), " in verdict["form"].evidence
+    assert "tokens for the token class (" in verdict["form"].evidence
     strong = verdict["beyond vocabulary"]
     assert strong.tone == "finding"
     assert strong.claim.startswith("Beyond vocabulary: layer 2 sends the same tokens")
