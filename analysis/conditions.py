@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from .bootstrap import interval
 from .documents import DocumentCounts
-from .origins import origin_interval
 
 
 def condition_losses(
@@ -60,8 +60,8 @@ def condition_losses(
         drawn = drawn_labels @ losses.to_numpy() / np.where(scale > 0, scale, np.nan)  # (B, …)
         at_home = losses.columns.get_loc(own)
         for position, chosen in enumerate(losses.columns):
-            low, high = origin_interval(np.exp(drawn[:, position]), number)
-            change = origin_interval(drawn[:, position] - drawn[:, at_home], number)
+            low, high = interval(np.exp(drawn[:, position]), number)
+            change = interval(drawn[:, position] - drawn[:, at_home], number)
             records.append(
                 {
                     "chosen": names[int(chosen)],

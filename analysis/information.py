@@ -89,7 +89,8 @@ def topic_information(data: DocumentCounts, null: TopicNull, weights: np.ndarray
     Returns:
         One row per layer: `plug_in_bits`, `null_bits` (mean of the null) with its central 95%
         `null_low`, `null_high`, `bits` (plug-in minus null mean) with the bootstrap interval
-        `low`, `high`, `share` of log2 T (+ `share_low`, `share_high`), `band`, `p_value`,
+        `low`, `high` (below 0 where the data are compatible with none; NaN where a topic has fewer
+        than 3 documents), `share` of log2 T (+ `share_low`, `share_high`), `band`, `p_value`,
         `family_p_value` (over layers, by the maximum; both NaN when a topic has fewer than 10
         documents), `max_bits` (log2 T), `topics`, `documents`, `fewest_documents`, `tokens`,
         `permutations`.
@@ -137,12 +138,13 @@ def _interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap interval of the corrected information (L).
 
-    Resampling documents adds its own upward bias, so the draws are centred on the estimate.
+    Resampling documents adds its own upward bias, so the draws are centred on the estimate. A draw
+    that lacks a topic knows no information about it and is left out.
     """
     flat, topics = data.counts.reshape(len(data.ids), -1), len(data.topics)
-    draws = bootstrap_topic_sums(flat, data.topic_ids, topics, weights)
-    drawn_bits = information_bits(draws.reshape(len(weights), topics, *data.counts.shape[1:]))
-    if len(drawn_bits):
-        drawn_bits = drawn_bits - drawn_bits.mean(axis=0) + bits
-    low, high = interval(drawn_bits)
-    return np.maximum(low, 0), np.maximum(high, 0)
+    sums = bootstrap_topic_sums(flat, data.topic_ids, topics, weights)
+    draws = sums.reshape(len(weights), topics, *data.counts.shape[1:])
+    held = (draws.sum(axis=-1) > 0).all(axis=1)  # (B, L)
+    drawn = np.where(held, information_bits(draws), np.nan)
+    mean = np.where(held, drawn, 0).sum(axis=0) / np.maximum(held.sum(axis=0), 1)
+    return interval(drawn - mean + bits, int(data.documents_per_topic.min()))

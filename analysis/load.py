@@ -55,7 +55,7 @@ def expert_load(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
     """
     documents, _, experts = data.counts.shape
     share = data.counts.sum(axis=0) / data.tokens.sum()  # (L, E)
-    low, high = interval(_bootstrap_shares(data, weights))
+    low, high = interval(_bootstrap_shares(data, weights), documents)
     using = (data.counts > 0).sum(axis=0)
     return pd.DataFrame(
         {
@@ -77,20 +77,24 @@ def expert_load(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
 def layer_balance(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
     """Balance of each layer over untouched tokens.
 
+    Few documents make any load look uneven: MaxVio is biased upward, effective experts downward.
+
     Returns:
-        One row per layer: `max_violation` (+ `_low`, `_high`), `cv`, `effective_experts`
-        (+ `_low`, `_high`), `gini`, `dead_experts`, `experts`, `tokens`, `documents`.
+        One row per layer: `max_violation` (+ `_low`, `_high`, and `_bias`: at most so much of it
+        is chance, `violation_interval`), `cv`, `effective_experts` (+ `_low`, `_high`,
+        `effective_interval`), `gini`, `dead_experts`, `experts`, `tokens`, `documents`.
     """
     load = data.counts.sum(axis=0).astype(float)  # (L, E)
     draws = _bootstrap_shares(data, weights)
-    violation_low, violation_high = interval(max_violation(draws))
-    effective_low, effective_high = interval(effective_experts(draws))
+    violation_low, violation_high, violation_bias = violation_interval(load, draws, len(data.ids))
+    effective_low, effective_high = effective_interval(load, draws, len(data.ids))
     return pd.DataFrame(
         {
             "layer": data.layers,
             "max_violation": max_violation(load),
             "max_violation_low": violation_low,
             "max_violation_high": violation_high,
+            "max_violation_bias": violation_bias,
             "cv": coefficient_of_variation(load),
             "effective_experts": effective_experts(load),
             "effective_experts_low": effective_low,
@@ -102,6 +106,56 @@ def layer_balance(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
             "documents": len(data.ids),
         }
     )
+
+
+def violation_interval(
+    load: np.ndarray, draws: np.ndarray, documents: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """95% interval of MaxVio, and the most that its upward bias can be.
+
+    The largest of noisy loads lies above the largest true one, and a resample of it higher still,
+    so percentiles of the resampled maximum do not hold the truth. But the largest true load lies
+    below the estimate by no more than the most by which any load is too high: its lower end. And it
+    lies no higher than the upper end of its own expert's interval, nor than the largest of these.
+
+    Args:
+        load: (L, E) choices.
+        draws: (B, L, E) bootstrap loads of any scale, NaN where a draw is empty.
+        documents: behind them.
+
+    Returns:
+        (L) each: low (at least 0), high, and the mean over draws of the largest deviation of an
+        expert, which is the bias where the true load is even, and more than it elsewhere.
+    """
+    over_even = _ratio(load, load.mean(axis=-1, keepdims=True))
+    drawn = _ratio(draws, draws.mean(axis=-1, keepdims=True))
+    deviation = (drawn - over_even).max(axis=-1)  # (B, L)
+    _, deviation_high = interval(deviation, documents)
+    _, experts_high = interval(drawn, documents)
+    low = np.maximum(max_violation(load) - deviation_high, 0)
+    bias = np.nanmean(deviation, axis=0) if len(draws) else np.full(low.shape, np.nan)
+    return low, experts_high.max(axis=-1) - 1, np.where(np.isnan(low), np.nan, bias)
+
+
+def effective_interval(
+    load: np.ndarray, draws: np.ndarray, documents: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """95% interval of the effective experts, corrected for bias.
+
+    Noise only lowers an entropy, and resampling lowers it once more by as much: draws are moved up
+    twice that much (Efron and Tibshirani 1993, chapter 10). Where the bias is larger than the
+    spread, the interval reaches from the estimate to the corrected ones.
+
+    Args:
+        load: (L, E) choices.
+        draws: (B, L, E) bootstrap loads of any scale, NaN where a draw is empty.
+        documents: behind them.
+    """
+    estimate, drawn = effective_experts(load), effective_experts(draws)
+    if not len(drawn):
+        return interval(drawn, documents)
+    low, high = interval(drawn - 2 * (np.nanmean(drawn, axis=0) - estimate), documents)
+    return np.minimum(low, estimate), np.minimum(np.maximum(high, estimate), load.shape[-1])
 
 
 def stratum_load(
@@ -136,11 +190,12 @@ def stratum_load(
 
 
 def _bootstrap_shares(data: DocumentCounts, weights: np.ndarray) -> np.ndarray:
-    """Share of tokens per expert in each draw: (B, L, E)."""
+    """Share of tokens per expert in each draw: (B, L, E); NaN for a draw without a document."""
     everything = np.zeros(len(data.ids), dtype=np.int64)
     flat = np.column_stack([data.counts.reshape(len(data.ids), -1), data.tokens])
     sums = bootstrap_topic_sums(flat, everything, 1, weights)[:, 0]  # (B, L·E + 1)
-    return _ratio(sums[:, :-1], sums[:, -1:]).reshape(-1, *data.counts.shape[1:])
+    tokens = np.where(sums[:, -1:] > 0, sums[:, -1:], np.nan)
+    return (sums[:, :-1] / tokens).reshape(-1, *data.counts.shape[1:])
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .bootstrap import LEVEL, interval
 from .documents import DocumentCounts, topic_sums
 from .information import information_bits
 from .permutations import (
@@ -23,7 +22,6 @@ from .permutations import (
 )
 
 FEWEST_PER_TOPIC = 2  # with one origin, topic and origin are the same thing
-FEWEST_FOR_INTERVAL = 3
 
 
 def origin_units(origins: Sequence[Any], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,23 +109,3 @@ def origin_information(
             "permutations": len(orders),
         }
     )
-
-
-def origin_interval(drawn: np.ndarray, origins: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """95% bootstrap interval of means over few origins.
-
-    Args:
-        drawn: (B, …); NaN where a draw holds none of the origins.
-        origins: behind each value, broadcast to (…).
-
-    Returns:
-        Percentiles over the draws that hold an origin; NaN for fewer than 3 origins.
-    """
-    empty = np.isnan(drawn)
-    filled = np.where(empty.all(axis=0), 0.0, drawn)
-    if not empty.any():
-        low, high = interval(filled)
-    else:
-        low, high = np.nanquantile(filled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    few = np.broadcast_to(origins, low.shape) < FEWEST_FOR_INTERVAL
-    return np.where(few, np.nan, low), np.where(few, np.nan, high)

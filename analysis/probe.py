@@ -205,7 +205,7 @@ def _with_interval(
     values: np.ndarray, topic_ids: np.ndarray, weights: np.ndarray
 ) -> tuple[float, float, float]:
     """Mean over topics of per-document values, with its bootstrap interval."""
-    low, high = interval(_weighted_accuracy(values, topic_ids, weights))
+    low, high = interval(_weighted_accuracy(values, topic_ids, weights), len(values))
     return float(balanced_accuracy(values, topic_ids)), float(low), float(high)
 
 

@@ -41,7 +41,8 @@ def routing_saturation(
         rows = part["row"].to_numpy()
         counts = part[["shared", "chosen"]].to_numpy(dtype=float)
         drawn = weights[:, rows].astype(float) @ counts
-        low, high = interval(drawn[:, 0] / np.maximum(drawn[:, 1], 1))
+        of_chosen = drawn[:, 0] / np.where(drawn[:, 1] > 0, drawn[:, 1], np.nan)
+        low, high = interval(of_chosen, len(rows))
         shared, chosen = counts.sum(axis=0)
         load = data.counts[rows, position].sum(axis=0) / data.tokens[rows].sum()
         records.append(

@@ -62,15 +62,22 @@ def load_section(results: RoutingResults) -> Section:
             Panel(
                 "balance",
                 "Balance by layer",
-                "0 is perfect balance; 1 means that the busiest expert gets twice its even share.",
+                "0 is perfect balance; 1 means that the busiest expert gets twice its even share. "
+                "From few documents even load looks uneven: the interval allows for it.",
                 f"n = {first.documents:,} documents, {first.tokens:,} untouched tokens. Unit: "
                 f"MaxVio = (largest − mean) / mean load. Baseline: 0; {results.num_experts - 1} "
-                "is collapse onto one expert.",
+                f"is collapse onto one expert.{_chance_of_balance(results.balance)}",
                 {ALL_LAYERS: balance_figure(results.balance)},
                 results.balance,
             ),
         ],
     )
+
+
+def _chance_of_balance(balance: pd.DataFrame) -> str:
+    """Says how much of MaxVio is chance, where the bootstrap knows."""
+    most = balance.max_violation_bias.max()
+    return f" At most {number(most, 2)} of it is chance." if most == most else ""
 
 
 def topics_section(results: RoutingResults) -> Section:

@@ -16,8 +16,8 @@ def masked_experts(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
     Returns:
         One row per layer and expert: `masked_share` and `untouched_share` of the stratum's tokens,
         `chance` (k/E), `log2_ratio` of the two (half a choice added to each) with its 95%
-        document-bootstrap interval `low`, `high`, `masked_tokens`, `untouched_tokens`,
-        `documents`. Empty when nothing is masked.
+        document-bootstrap interval `low`, `high` (NaN for fewer than 3 documents with masks),
+        `masked_tokens`, `untouched_tokens`, `documents`. Empty when nothing is masked.
     """
     experts = data.num_experts
     masked_tokens, tokens = int(data.masked_tokens.sum()), int(data.tokens.sum())
@@ -27,7 +27,9 @@ def masked_experts(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
     everything = np.zeros(len(data.ids), dtype=np.int64)
     both = np.stack([data.masked_counts, data.counts], axis=1)  # (D, 2, L, E)
     draws = bootstrap_topic_sums(both.reshape(len(both), -1), everything, 1, weights)
-    low, high = interval(_log2_masked(draws.reshape(len(weights), *both.shape[1:])))
+    draws = draws.reshape(len(weights), *both.shape[1:])
+    known = np.where(draws.sum(axis=-1, keepdims=True) > 0, draws, np.nan)
+    low, high = interval(_log2_masked(known), int(np.count_nonzero(data.masked_tokens)))
     return pd.DataFrame(
         {
             "layer": np.repeat(data.layers, experts),

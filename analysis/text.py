@@ -77,6 +77,13 @@ def interval_text(low: float, high: float, digits: int = 2) -> str:
     return f"95% interval {number(low, digits)} to {number(high, digits)}"
 
 
+def percent_interval(low: float, high: float, digits: int = 2) -> str:
+    """Formats a 95% interval of a share."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    return f"95% interval {percent(low, digits)} to {percent(high, digits)}"
+
+
 def p_text(p_value: float, permutations: int) -> str:
     """Formats a permutation p-value; at its smallest possible value it is a bound."""
     if not math.isfinite(p_value):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .bootstrap import bootstrap_topic_sums
+from .bootstrap import bootstrap_topic_sums, interval
 from .dates import DatedOrigins, dated_origins
 from .documents import DocumentCounts, topic_sums
-from .origins import information_null, origin_interval
+from .origins import information_null
 from .permutations import (
     MIN_DOCUMENTS_FOR_P,
     family_wise_p,
@@ -42,7 +42,7 @@ def share_by_period(dated: DatedOrigins, data: DocumentCounts, weights: np.ndarr
     share = sums[:, :-1] / np.maximum(sums[:, -1:], 1)
     drawn = draws[..., :-1] / np.where(draws[..., -1:] > 0, draws[..., -1:], np.nan)
     origins = np.bincount(dated.period_ids, minlength=number)
-    low, high = origin_interval(drawn, origins[:, None])
+    low, high = interval(drawn, origins[:, None])
     index = pd.MultiIndex.from_product(
         [dated.periods, data.layers, range(experts)], names=["period", "layer", "expert"]
     )

@@ -64,7 +64,8 @@ def topic_expert_cells(
     Returns:
         One row per topic, layer and expert: `share` of the topic's tokens with its 95% interval
         `share_low`, `share_high`, `base_share` (mean of all topics), `chance` (k/E),
-        `log2_ratio` with its 95% interval `low`, `high`, `statistic` (`studentised`),
+        `log2_ratio` with its 95% interval `low`, `high` (all intervals NaN for a topic of fewer
+        than 3 documents), `statistic` (`studentised`),
         `p_value` (family-wise over L × E × T; NaN when a topic has fewer than 10 documents),
         `documents` and `tokens` of the topic.
     """
@@ -78,8 +79,12 @@ def topic_expert_cells(
     if topics > 1 and data.documents_per_topic.min() >= MIN_DOCUMENTS_FOR_P:
         p_values = family_wise_p(np.abs(statistic), null_largest[:, None])
     draws, drawn_tokens = _bootstrap_sums(data, weights)
-    low, high = interval(log2_ratios(draws))
-    share_low, share_high = interval(draws / np.maximum(drawn_tokens, 1)[..., None, None])
+    documents = data.documents_per_topic[:, None, None]
+    held = (drawn_tokens > 0)[..., None, None]  # (B, T, 1, 1); a ratio needs every topic
+    ratios = np.where(held.all(axis=1, keepdims=True), log2_ratios(draws), np.nan)
+    low, high = interval(ratios, documents)
+    drawn_shares = draws / np.where(held, drawn_tokens[..., None, None], np.nan)
+    share_low, share_high = interval(drawn_shares, documents)
     index = pd.MultiIndex.from_product(
         [data.topics, data.layers, range(experts)], names=["topic", "layer", "expert"]
     )
@@ -94,7 +99,7 @@ def topic_expert_cells(
         "high": high,
         "statistic": statistic,
         "p_value": p_values,
-        "documents": np.broadcast_to(data.documents_per_topic[:, None, None], shares.shape),
+        "documents": np.broadcast_to(documents, shares.shape),
         "tokens": np.broadcast_to(tokens[:, None, None], shares.shape),
     }
     return pd.DataFrame({name: x.ravel() for name, x in columns.items()}, index).reset_index()

@@ -7,11 +7,13 @@ effect, with topics that differ in their words alone, with a contextual effect. 
 `false_positive_rate` and `power` by quantity at the 5% level (E3 topic information, E4 beyond
 vocabulary, E6 signature probe, E13 knock-out, with losses skewed to the right and to the left, and
 its specificity), `words_only` (rejections where topics differ in words alone: E3 must, E4 must
-not), `coverage` of the 95% bootstrap intervals, `corpora` and `limits` (central 99.8% of the
+not), `coverage` of the 95% bootstrap intervals, `balance_coverage` of those of MaxVio and of the
+effective experts by experts, documents and load, `corpora` and `limits` (central 99.8% of the
 binomial at 5%).
 """
 
 import argparse
+import itertools
 import json
 import sys
 import time
@@ -31,7 +33,7 @@ from analysis.bootstrap import poisson_weights
 from analysis.documents import DocumentCounts
 from analysis.information import information_bits, topic_information, topic_null
 from analysis.knockout import KnockoutLosses, knockout_effects
-from analysis.load import expert_load
+from analysis.load import effective_experts, expert_load, layer_balance, max_violation
 from analysis.permutations import document_orders, permuted_topics
 from analysis.probe import ProbeInput, probe_folds, probe_p_value, routing_features
 from analysis.sample import TokenSample
@@ -44,6 +46,7 @@ SIZE = {"topics": 4, "documents_per_topic": 12, "tokens": 30, "document_noise": 
 NOTHING = PlantedTokens(**SIZE)
 WORDS = PlantedTokens(**SIZE, vocabulary=1.0)
 CONTEXT = PlantedTokens(**SIZE, context=1.0)
+LOADS = {"even": 0.0, "uneven": 0.2, "concentrated": 1.0}  # standard deviation of log-odds
 
 
 def document_table(sample: TokenSample) -> DocumentCounts:
@@ -98,9 +101,10 @@ def knockout_p(
     changes[0, topic_ids == 0] += effect
     experts = [(0, expert) for expert in range(29)]
     losses = KnockoutLosses(experts, changes, topic_ids, tuple(map(str, range(9))))
-    chosen = pd.DataFrame({"layer": 0, "expert": range(9), "topic_id": range(9)})
+    chosen = pd.DataFrame({"layer": 0, "expert": range(9), "load": 0.1, "topic_id": range(9)})
+    controls = pd.DataFrame(experts[9:], columns=["layer", "expert"]).assign(load=0.1)
     weights = np.zeros((0, 180), np.float32)
-    frame = knockout_effects(losses, chosen, experts[9:], weights, PERMUTATIONS, generator)
+    frame = knockout_effects(losses, chosen, controls, weights, PERMUTATIONS, generator)
     return float(frame[column].min())
 
 
@@ -120,21 +124,8 @@ def coverage(corpora: int, documents: int = 40, draws: int = 200) -> dict[str, f
     for corpus in range(corpora):
         generator = np.random.default_rng([11, corpus])
         topic_ids = np.repeat(np.arange(topics), documents)
-        logits = hidden[topic_ids] + noise * generator.normal(size=(len(topic_ids), experts))
-        tokens = generator.poisson(60, len(topic_ids)) + 1
-        counts = generator.multinomial(tokens, _softmax(logits))[:, None]
-        data = DocumentCounts(
-            ids=[f"{corpus}-{row}" for row in range(len(topic_ids))],
-            topic_ids=topic_ids,
-            topics=tuple(map(str, range(topics))),
-            layers=(0,),
-            top_k=1,
-            counts=counts,
-            tokens=tokens,
-            masked_counts=np.zeros_like(counts),
-            masked_tokens=np.zeros_like(tokens),
-        )
-        weights = poisson_weights(data.ids, draws, 0)
+        data = _planted_documents(hidden, topic_ids, noise, 60, generator)
+        weights = poisson_weights(data.ids, draws, corpus)
         orders = document_orders(generator, len(data.ids), PERMUTATIONS)
         null = topic_null(data, permuted_topics(orders, topic_ids))
         load = expert_load(data, weights)
@@ -147,6 +138,54 @@ def coverage(corpora: int, documents: int = 40, draws: int = 200) -> dict[str, f
         ):
             held[name].append(float(np.mean((low <= target) & (target <= high))))
     return {name: float(np.mean(values)) for name, values in held.items()}
+
+
+def balance_coverage(corpora: int, draws: int = 200) -> dict[str, float]:
+    """Share of the intervals of MaxVio and of the effective experts that hold the truth."""
+    held: dict[str, float] = {}
+    settings = itertools.product((8, 64), (120, 900), LOADS.items())
+    for experts, documents, (name, spread) in settings:
+        hidden = spread * np.random.default_rng(5).normal(size=(1, experts))
+        truth = _population_shares(hidden, 0.8)[0] if spread else np.full(experts, 1 / experts)
+        targets = {
+            "max_violation": max_violation(truth),
+            "effective_experts": effective_experts(truth),
+        }
+        topic_ids, frames = np.zeros(documents, dtype=np.int64), []
+        for corpus in range(corpora):
+            generator = np.random.default_rng([13, corpus])
+            data = _planted_documents(hidden, topic_ids, 0.8, 150, generator)
+            frames.append(layer_balance(data, poisson_weights(data.ids, draws, corpus)))
+        found = pd.concat(frames)
+        for quantity, target in targets.items():
+            inside = found[f"{quantity}_low"].le(target + 1e-9)
+            inside &= found[f"{quantity}_high"].ge(target - 1e-9)
+            held[f"{quantity}, {experts} experts, {documents} documents, {name}"] = inside.mean()
+    return held
+
+
+def _planted_documents(
+    hidden: np.ndarray,
+    topic_ids: np.ndarray,
+    noise: float,
+    tokens: float,
+    generator: np.random.Generator,
+) -> DocumentCounts:
+    """Documents that choose experts by their topic's log-odds (T, E) and noise of their own."""
+    logits = hidden[topic_ids] + noise * generator.normal(size=(len(topic_ids), hidden.shape[1]))
+    lengths = generator.poisson(tokens, len(topic_ids)) + 1
+    counts = generator.multinomial(lengths, _softmax(logits))[:, None]
+    return DocumentCounts(
+        ids=[f"document-{row}" for row in range(len(topic_ids))],
+        topic_ids=topic_ids,
+        topics=tuple(map(str, range(len(hidden)))),
+        layers=(0,),
+        top_k=1,
+        counts=counts,
+        tokens=lengths,
+        masked_counts=np.zeros_like(counts),
+        masked_tokens=np.zeros_like(lengths),
+    )
 
 
 def _population_shares(hidden: np.ndarray, noise: float) -> np.ndarray:
@@ -194,6 +233,7 @@ def measure(corpora: int) -> dict[str, object]:
         "power": power,
         "words_only": words,
         "coverage": coverage(fewer),
+        "balance_coverage": balance_coverage(corpora),
         "corpora": corpora,
         "limits": [float(limit) for limit in limits],
     }

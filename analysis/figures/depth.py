@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..records import rows
-from ..text import p_text, percent
+from ..text import p_text, percent, percent_interval
 from .theme import ACCENT, MUTED, SECOND, figure, percent_axis, symbols, values, whiskers
 
 
@@ -15,8 +15,8 @@ def depth_figure(information: pd.DataFrame, alpha: float) -> go.Figure:
     null_low = (information.null_low - information.null_bits) / scale
     null_high = (information.null_high - information.null_bits) / scale
     hover = [
-        f"<b>layer {row.layer}</b><br>{percent(row.share, 3)} of log2 T ({row.band})<br>95% "
-        f"interval {percent(row.share_low, 3)} to {percent(row.share_high, 3)}<br>{row.bits:.4g} "
+        f"<b>layer {row.layer}</b><br>{percent(row.share, 3)} of log2 T ({row.band})<br>"
+        f"{percent_interval(row.share_low, row.share_high, 3)}<br>{row.bits:.4g} "
         f"bits above chance (plug-in {row.plug_in_bits:.4g}, null {row.null_bits:.4g})<br>"
         f"{p_text(row.family_p_value, row.permutations)} (family-wise)"
         for row in rows(information)

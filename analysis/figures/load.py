@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..records import rows
-from ..text import expert_name, percent, plot_label
+from ..text import expert_name, interval_text, number, percent, percent_interval, plot_label
 from .theme import (
     ACCENT,
     MUTED,
@@ -27,7 +27,7 @@ def load_figure(load: pd.DataFrame) -> go.Figure:
     """Bars of the share of tokens per expert, one layer (rows of `load.expert_load`)."""
     hover = [
         f"<b>{expert_name(row.layer, row.expert)}</b><br>{percent(row.share, 3)} of tokens"
-        f"<br>95% interval {percent(row.low, 3)} to {percent(row.high, 3)}"
+        f"<br>{percent_interval(row.low, row.high, 3)}"
         f"<br>even share {percent(row.chance, 3)}"
         for row in rows(load)
     ]
@@ -62,10 +62,12 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
             "y": values(own.share),
             "name": name,
             "meta": {"topic": index},
-            "customdata": values(own[["share_low", "share_high", "base_share"]]),
+            "customdata": [
+                [percent_interval(row.share_low, row.share_high, 3), percent(row.base_share, 3)]
+                for row in rows(own)
+            ],
             "hovertemplate": f"<b>L{own.layer.iloc[0]}·%{{x}}</b> · {name}<br>%{{y:.3p}} of the "
-            "topic's tokens<br>95% interval %{customdata[0]:.3p} to %{customdata[1]:.3p}<br>mean "
-            "of topics %{customdata[2]:.3p}<br>"
+            "topic's tokens<br>%{customdata[0]}<br>mean of topics %{customdata[1]}<br>"
             f"n = {own.documents.iloc[0]:,} documents<extra></extra>",
         }
         if len(cells) > MOST_BARS:
@@ -86,9 +88,10 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
 def balance_figure(balance: pd.DataFrame) -> go.Figure:
     """MaxVio by layer with intervals (rows of `load.layer_balance`)."""
     hover = [
-        f"<b>layer {row.layer}</b><br>MaxVio {row.max_violation:.3g}<br>95% interval "
-        f"{row.max_violation_low:.3g} to {row.max_violation_high:.3g}<br>effective experts "
-        f"{row.effective_experts:.3g} of {row.experts}<br>dead experts {row.dead_experts}"
+        f"<b>layer {row.layer}</b><br>MaxVio {number(row.max_violation)}<br>"
+        f"{interval_text(row.max_violation_low, row.max_violation_high, 3)}<br>chance adds at "
+        f"most {number(row.max_violation_bias)}<br>effective experts "
+        f"{number(row.effective_experts)} of {row.experts}<br>dead experts {row.dead_experts}"
         for row in rows(balance)
     ]
     points = go.Scatter(

@@ -7,13 +7,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..records import rows
-from ..text import p_text, plot_label
+from ..text import interval_text, p_text, percent, plot_label
 from .theme import DIVERGING, expert_axis, expert_labels, figure, values
 
 ROW_HEIGHT, FRAME_HEIGHT = 30, 130
 LONGEST_LABEL = 28
 MARK = "●"
-HOVER = ["low", "high", "share", "base_share"]  # customdata 0 to 3
 
 
 def topic_heatmap(
@@ -38,8 +37,15 @@ def topic_heatmap(
     shape = len(topics), len(experts)
     marks = np.where(table.p_value.to_numpy() <= alpha, MARK, "").reshape(shape)
     facts = [
-        [*numbers, p_text(row.p_value, permutations), int(row.documents), int(row.tokens)]
-        for numbers, row in zip(values(table[HOVER]), rows(table), strict=True)
+        [
+            interval_text(row.low, row.high),
+            percent(row.share, 3),
+            percent(row.base_share, 3),
+            p_text(row.p_value, permutations),
+            int(row.documents),
+            int(row.tokens),
+        ]
+        for row in rows(table)
     ]
     labels = [plot_label(topic, LONGEST_LABEL) for topic in topics]
     heatmap = go.Heatmap(
@@ -50,9 +56,9 @@ def topic_heatmap(
         texttemplate="%{text}",
         customdata=[facts[row * shape[1] : (row + 1) * shape[1]] for row in range(shape[0])],
         hovertemplate=f"<b>L{table.layer.iloc[0]}·%{{x}}</b> · %{{y}}<br>log2 ratio %{{z:.2f}}, "
-        f"{_interval(table)}<br>%{{customdata[2]:.3p}} of the topic's tokens, mean of topics "
-        "%{customdata[3]:.3p}<br>%{customdata[4]} (family-wise)<br>n = %{customdata[5]:,} "
-        "documents, %{customdata[6]:,} tokens<extra></extra>",
+        "%{customdata[0]}<br>%{customdata[1]} of the topic's tokens, mean of topics "
+        "%{customdata[2]}<br>%{customdata[3]} (family-wise)<br>n = %{customdata[4]:,} "
+        "documents, %{customdata[5]:,} tokens<extra></extra>",
         coloraxis="coloraxis",
         xgap=2,
         ygap=2,
@@ -76,8 +82,3 @@ def topic_heatmap(
     result.update_xaxes(showgrid=False)
     result.update_yaxes(autorange="reversed", showgrid=False)
     return result
-
-
-def _interval(table: pd.DataFrame) -> str:
-    known = table.low.notna().any()
-    return "95% interval %{customdata[0]:.2f} to %{customdata[1]:.2f}" if known else "no interval"

@@ -21,6 +21,7 @@ def test_quick_calibration() -> None:
     assert result["words_only"]["E3"] >= 0.5
     assert result["words_only"]["E4"] <= most
     assert min(result["coverage"].values()) > 0.8
+    assert min(result["balance_coverage"].values()) > 0.65  # a true 95% is below once in 10,000
 
 
 @pytest.mark.parametrize("name", ["statistics"])

@@ -105,3 +105,10 @@ def test_controls_tell_their_loads_beside_the_chosen_ones() -> None:
 
 def test_few_documents_get_no_p_value() -> None:
     assert planted(0.3, 0.0, 0, documents=9).p_value.isna().all()
+
+
+def test_two_documents_of_a_topic_give_no_interval() -> None:
+    frame = planted(own=0.3, everywhere=0.0, seed=0, documents=2)
+    ends = ["low", "high", "specificity_low", "specificity_high"]
+    assert frame[ends].isna().all(axis=None)
+    assert planted(0.3, 0.0, seed=0, documents=3)[ends].notna().all(axis=None)
