@@ -90,15 +90,18 @@ def execute(stage: Stage, config: Config, command: str) -> Manifest:
         command: the command line, for the manifest.
 
     Raises:
-        UserError: an upstream folder is missing, or the output cannot be written.
+        UserError: an upstream folder is missing or of another chain of results, the output folder
+            holds something else, or it cannot be written.
     """
     target: Path = getattr(config.paths, stage.output)
     inputs = _upstream(stage, config)
+    _refuse_mixed(stage, config, inputs)
     sections = config.model_dump(mode="json", include={*stage.sections, "seed"})
     input_hashes = {name: manifest.fingerprint for name, manifest in inputs.items()}
     input_hashes |= stage.external(config)
     config_hash = digest(sections)
     with _locked(target):
+        _refuse_foreign(stage, target)
         finished = read_manifest(target)
         unchanged = (
             finished is not None
@@ -146,6 +149,33 @@ def _upstream(stage: Stage, config: Config) -> dict[str, Manifest]:
                 f"{folder}: no finished {name} stage there; run `moescope {name}` first"
             )
     return manifests
+
+
+def _refuse_mixed(stage: Stage, config: Config, inputs: Mapping[str, Manifest]) -> None:
+    """Refuses inputs of which one was made from another result than the other now holds."""
+    folders = {name: getattr(config.paths, key) for name, key in stage.inputs.items()}
+    for name, manifest in inputs.items():
+        for other in manifest.inputs.keys() & inputs.keys():
+            if manifest.inputs[other] != inputs[other].fingerprint:
+                raise UserError(
+                    f"{folders[name]}: made from another result of {other} than {folders[other]} "
+                    f"now holds; redo `moescope {name}`, or name the one that it was made from "
+                    f"with paths.{stage.inputs[other]}"
+                )
+
+
+def _refuse_foreign(stage: Stage, target: Path) -> None:
+    """Refuses to replace what the stage has not written."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    manifest = read_manifest(target) if target.is_dir() else None
+    if manifest is not None and manifest.stage == stage.name:
+        return
+    holds = f"a result of {manifest.stage}" if manifest else "files that no stage wrote"
+    raise UserError(
+        f"{target}: holds {holds}, which {stage.name} would replace; choose another folder with "
+        f"paths.{stage.output}"
+    )
 
 
 @contextmanager

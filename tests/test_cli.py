@@ -166,6 +166,18 @@ def test_metadata_that_a_masked_router_cannot_use(
     refused(command("train", *overrides, "router=masked", *changes), *words)
 
 
+def test_a_refused_setting_leaves_the_checkpoints_of_another(
+    command: Command, debug_run: Path, tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "t" / "checkpoints" / "checkpoint-30"
+    checkpoint.mkdir(parents=True)
+    owner = {"config_hash": "0" * 32, "dataset_fingerprint": "1" * 32}
+    (checkpoint.parent / "run.json").write_text(json.dumps(owner))
+    overrides = with_run(debug_run, tmp_path, "corpus", "dataset")
+    refused(command("train", *overrides, "router.top_k=1"), "router.top_k", "never learns")
+    assert checkpoint.is_dir()
+
+
 @pytest.fixture(scope="module")
 def dated(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Overrides of a small decoder over texts of the years 1900 to 1959, in a made dataset."""

@@ -49,7 +49,8 @@ def build_model(
             **ends,
         )
     except (ValueError, StrictDataclassError) as error:
-        raise UserError(f"model: {first_cause(error)}") from error
+        said = str(first_cause(error)).replace("num_experts_per_tok", "router.top_k")
+        raise UserError(f"model: {said}") from error
     kind = MoescopeForCausalLM if architecture.is_causal else MoescopeForMaskedLM
     if config.train.start_from is None:
         return kind(architecture)

@@ -9,7 +9,6 @@ from transformers import AutoConfig, AutoTokenizer
 
 from configs.errors import UserError
 from configs.manifest import Manifest
-from configs.schema_model import ModelSection
 from data_processors.tokenizers import tokenizer_hash
 from model import MoescopeConfig
 
@@ -26,6 +25,7 @@ def load_start(
         UserError: another architecture, another tokenizer, or too small a vocabulary.
     """
     start = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    architecture.head_transform = start.head_transform  # BERT's, which no run's config names
     _check_architecture(folder, architecture, start)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer_hash(tokenizer) != dataset.counts["tokenizer_hash"]:
@@ -50,17 +50,11 @@ def _check_architecture(folder: Path, wanted: MoescopeConfig, start: Any) -> Non
     overrides = [
         f"router.top_k={start.num_experts_per_tok}"
         if name == "num_experts_per_tok"
-        else f"model.{name}={str(getattr(start, name)).lower()}"
+        else f"model.{name}={_typed(getattr(start, name))}"
         for name in different
     ]
     if start.num_experts and start.router["name"] != wanted.router["name"]:
         overrides.append(f"router={start.router['name']}")
-    unsaid = [n for n in different if n not in (*ModelSection.model_fields, "num_experts_per_tok")]
-    if unsaid:
-        raise UserError(
-            f"train.start_from={folder}: its {unsaid[0]}={getattr(start, unsaid[0])} is nothing "
-            "that a run's config can say"
-        )
     if overrides:
         raise UserError(
             f"train.start_from={folder}: another architecture; add {' '.join(overrides)}"
@@ -73,3 +67,8 @@ def _differ(name: str, wanted: MoescopeConfig, start: Any) -> bool:
     if name == "head_dim":
         return bool(wanted.attention_head_dim != start.attention_head_dim)
     return bool(getattr(wanted, name) != getattr(start, name))
+
+
+def _typed(value: Any) -> str:
+    """Writes a value as the command line takes it."""
+    return "null" if value is None else str(value).lower()

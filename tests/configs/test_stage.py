@@ -90,6 +90,40 @@ def test_changed_upstream_content_redoes_the_stage(tmp_path: Path) -> None:
     assert work.calls == 2
 
 
+@pytest.mark.parametrize("force", ["false", "true"])
+def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path, force: str) -> None:
+    thesis, work = tmp_path / "run" / "corpus" / "thesis.txt", Work()
+    thesis.parent.mkdir(parents=True)
+    config = config_in(tmp_path, f"force={force}")
+    execute(make_stage(work), config, "test")  # an empty folder is nobody's
+    thesis.parent.joinpath("manifest.json").unlink()
+    thesis.write_text("years of work")
+    with pytest.raises(UserError, match=r"files that no stage wrote.*paths\.corpus"):
+        execute(make_stage(work), config, "test")
+    assert thesis.read_text() == "years of work"
+    taken = make_stage(work, name="mask", output="dataset")
+    execute(taken, config, "test")
+    with pytest.raises(UserError, match="a result of mask, which train would replace"):
+        execute(make_stage(work, name="train", output="dataset"), config, "test")
+    assert work.calls == 2
+
+
+def test_inputs_of_two_chains_are_refused(tmp_path: Path) -> None:
+    text = Work("first")
+    corpus = make_stage(text)
+    mask = make_stage(Work(), name="mask", output="dataset", inputs={"corpus": "corpus"})
+    both = {"corpus": "corpus", "mask": "dataset"}
+    report = make_stage(Work(), name="report", output="report", inputs=both)
+    for stage in (corpus, mask, report):
+        execute(stage, config_in(tmp_path), "test")
+    text.text = "second"
+    execute(corpus, config_in(tmp_path, "force=true"), "test")
+    with pytest.raises(UserError, match=r"dataset: made from another result of corpus.*redo"):
+        execute(report, config_in(tmp_path), "test")
+    execute(mask, config_in(tmp_path), "test")
+    execute(report, config_in(tmp_path), "test")
+
+
 @pytest.mark.parametrize("failure", [UserError("no"), KeyboardInterrupt(), RuntimeError("bug")])
 def test_a_failure_leaves_the_earlier_result_untouched(
     tmp_path: Path, failure: BaseException

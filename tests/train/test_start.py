@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertForMaskedLM
 
 import model  # noqa: F401  (registers our classes with transformers)
 from tests.conftest import Command
@@ -73,3 +73,27 @@ def test_a_folder_without_a_finished_stage_is_refused(upcycled: Path, command: C
     start = f"train.start_from={upcycled / 'exported'}"
     done = command("train", *SMALL, place, start)
     refused(done, "exported", "no finished import or train stage there", "moescope import")
+
+
+def test_an_upcycled_bert_goes_on_with_its_head(
+    command: Command, debug_run: Path, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(debug_run / "dataset" / "tokenizer")
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    bert = BertConfig(vocab_size=len(tokenizer), hidden_size=32, pad_token_id=0, **sizes)
+    BertForMaskedLM(bert).save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    place = (f"paths.runs={tmp_path}", f"checkpoint.source={tmp_path / 'bert'}")
+    done = command("import", *place, "name=bert", "checkpoint.num_experts=4")
+    assert done.returncode == 0, done.stderr
+    start = tmp_path / "bert" / "imported"
+    arguments = [
+        *("train", "experiment=debug", "name=on", f"paths.runs={tmp_path}", "tracking=none"),
+        *(f"paths.dataset={debug_run / 'dataset'}", f"train.start_from={start}"),
+        *("train.max_steps=2", "train.eval_every=2", "train.snapshots=0"),
+    ]
+    done = command(*arguments)
+    refused(done, "another architecture; add")
+    done = command(*arguments, *done.stderr.partition("; add ")[2].split())
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "on/model/config.json").read_text())["head_transform"]
