@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from configs.schema_dataset import Masking
@@ -102,6 +103,25 @@ class CausalCollator:
             "mask_kind": np.where(content, MaskKind.UNTOUCHED, MaskKind.SPECIAL),
         }
         return _pad_batch(rows, lengths, tokens, self.facts.pad_token_id, self.layout)
+
+
+def collator_of(
+    made_with: Mapping[str, Any], facts: TokenizerFacts, seed: int, *, is_causal: bool
+) -> MaskingCollator | CausalCollator:
+    """Builds the collator of an encoder or a decoder, with the dataset's own layout and masking.
+
+    Args:
+        made_with: config in the dataset's manifest; what a later stage is told of masking is not
+            what the dataset was made with.
+        facts: of the dataset's tokenizer.
+        seed: decides, with epoch and example, the masks of rows that carry none.
+        is_causal: for a decoder.
+    """
+    layout = layout_of(made_with["dataset"])
+    if is_causal:
+        return CausalCollator(facts, layout)
+    masking = TypeAdapter(Masking).validate_python(made_with["masking"])
+    return MaskingCollator(facts, masking, seed, layout)
 
 
 def _pad_batch(

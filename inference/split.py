@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from configs.errors import UserError
 from configs.manifest import Manifest
 from configs.schema import Config
-from data_processors.collate import CausalCollator, MaskingCollator, layout_of
+from data_processors.collate import collator_of
 from data_processors.examples import ExampleDataset
 from data_processors.tokenizers import tokenizer_facts
 
@@ -74,6 +74,7 @@ def open_split(
     tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(  # type: ignore[assignment]
         dataset_dir / "tokenizer"
     )
+    tokens = tokenizer_facts(tokenizer)
     examples = ExampleDataset(dataset_dir, name)
     if not len(examples):
         raise UserError(f"route.split={name}: that split is empty; choose another one")
@@ -110,7 +111,7 @@ def open_split(
         sequence_length=counts["sequence_length"],
         examples=examples,
         tokenizer=tokenizer,
-        cls_sep=tokenizer_facts(tokenizer).cls_sep,
+        cls_sep=tokens.cls_sep,
         opens=0 if dataset.config["dataset"]["packing"] == "blocks" else 1,
         vocabulary=vocabulary,
         types=types,
@@ -119,14 +120,5 @@ def open_split(
         ranks=ranks,
         sampled_tokens=int(num_tokens[sampled].sum()),
         facts=facts,
-        collate=_collator(config, dataset, tokenizer, is_causal),
+        collate=collator_of(dataset.config, tokens, config.seed, is_causal=is_causal),
     )
-
-
-def _collator(
-    config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast, is_causal: bool
-) -> MaskingCollator | CausalCollator:
-    facts, layout = tokenizer_facts(tokenizer), layout_of(dataset.config["dataset"])
-    if is_causal:
-        return CausalCollator(facts, layout)
-    return MaskingCollator(facts, config.masking, config.seed, layout)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter
 from transformers import (
     AutoTokenizer,
     EarlyStoppingCallback,
@@ -24,10 +23,9 @@ from configs.errors import UserError
 from configs.manifest import Manifest
 from configs.progress import console
 from configs.schema import Config
-from configs.schema_dataset import Masking
 from configs.stage import StageRun
 from configs.stages import TRAIN
-from data_processors.collate import CausalCollator, MaskingCollator, layout_of
+from data_processors.collate import collator_of
 from data_processors.conditions import tell_conditions
 from data_processors.examples import ExampleDataset
 from data_processors.tokenizers import tokenizer_facts
@@ -52,13 +50,17 @@ def run(stage: StageRun) -> Mapping[str, Any]:
     )  # type: ignore[assignment]
     check_dataset(config, dataset, tokenizer)
     splits = open_splits(config.paths.dataset)
-    checkpoints = CheckpointFolder(config.paths.checkpoints)
-    owner, resume_from = checkpoints.open(owner_of(config, dataset), fresh=config.force)
     disable_progress_bar()  # transformers' own, one per file written
     set_seed(config.seed)
     model = build_model(config, dataset, tokenizer)
+    collator = collator_of(
+        dataset.config, tokenizer_facts(tokenizer), config.seed, is_causal=config.model.is_causal
+    )
     for split in splits:
         tell_conditions(split, model.config)
+    # last, when nothing refuses the settings any more: it discards the checkpoints of others
+    checkpoints = CheckpointFolder(config.paths.checkpoints)
+    owner, resume_from = checkpoints.open(owner_of(config, dataset), fresh=config.force)
     with aim_run(config, owner.aim_run) as aim, ConsoleProgress() as progress:
         callbacks: list[TrainerCallback] = [MetricsFile(checkpoints.metrics), progress]
         callbacks.append(Snapshots(checkpoints.folder, config.train.snapshots))
@@ -75,7 +77,7 @@ def run(stage: StageRun) -> Mapping[str, Any]:
             progress=done_before(checkpoints, resume_from),
             model=model,
             args=training_arguments(config),
-            data_collator=collator(config, dataset, tokenizer),
+            data_collator=collator,
             train_dataset=splits.train,
             eval_dataset=splits.validation,
             callbacks=[MetricWindows(), RouterState(), *callbacks, *early_stopping(config)],
@@ -133,17 +135,6 @@ def done_before(checkpoints: CheckpointFolder, resume_from: Path | None) -> Prog
     if not records:
         return Progress()
     return Progress(tokens=records[-1]["tokens"], elapsed_s=records[-1]["elapsed_s"])
-
-
-def collator(
-    config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast
-) -> MaskingCollator | CausalCollator:
-    """Builds the collator that the model needs, with the masking that the dataset was made with."""
-    facts, layout = tokenizer_facts(tokenizer), layout_of(dataset.config["dataset"])
-    if config.model.is_causal:
-        return CausalCollator(facts, layout)
-    masking = TypeAdapter(Masking).validate_python(dataset.config["masking"])
-    return MaskingCollator(facts, masking, config.seed, layout)
 
 
 def early_stopping(config: Config) -> list[TrainerCallback]:

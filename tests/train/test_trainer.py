@@ -12,9 +12,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, set_seed
 
 from configs.manifest import Manifest, read_manifest
 from configs.schema import Config
+from data_processors.collate import collator_of
+from data_processors.tokenizers import tokenizer_facts
 from train.arguments import learning_rate_factor, training_arguments
 from train.build import build_model
-from train.train import collator, open_splits
+from train.train import open_splits
 from train.trainer import MoescopeTrainer, Topics
 from train.unigram import unigram_entropy
 
@@ -40,7 +42,12 @@ def make_trainer(config: Config, coefficients: dict[str, float]) -> MoescopeTrai
         topics=Topics(dataset.counts["topics"], splits.validation.document_topics),
         model=build_model(config, dataset, tokenizer),
         args=training_arguments(config),
-        data_collator=collator(config, dataset, tokenizer),
+        data_collator=collator_of(
+            dataset.config,
+            tokenizer_facts(tokenizer),
+            config.seed,
+            is_causal=config.model.is_causal,
+        ),
         train_dataset=splits.train,
         eval_dataset=splits.validation,
     )
@@ -152,7 +159,8 @@ def test_unigram_entropy_equals_a_loop(make_config: MakeConfig, masked: Path) ->
         if kind in (1, 2, 3)
     ]
     config = make_config()
-    collate = collator(config, dataset_manifest(config), tokenizer)
+    facts, dataset = tokenizer_facts(tokenizer), dataset_manifest(config)
+    collate = collator_of(dataset.config, facts, config.seed, is_causal=False)
     found = unigram_entropy(*splits, collate, len(tokenizer), tokenizer.all_special_ids)
     assert found == pytest.approx(np.mean(surprisals))
 
