@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,13 @@ from threadpoolctl import threadpool_limits
 
 from .bootstrap import interval
 from .documents import DocumentCounts
-from .permutations import MIN_DOCUMENTS_FOR_P, permutation_p
+from .origins import origin_units
+from .permutations import (
+    MIN_DOCUMENTS_FOR_P,
+    permutation_p,
+    permuted_topics,
+    restricted_orders,
+)
 from .sample import TokenSample
 
 FOLDS = 5
@@ -43,6 +50,8 @@ class ProbeInput:
 def probe_folds(groups: Sequence[str], generator: np.random.Generator) -> np.ndarray:
     """Deals documents into folds, those of one origin into the same; blind to topics."""
     names, group_ids = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    if len(names) < 2:
+        return np.zeros(len(group_ids), dtype=np.int64)
     splitter = GroupKFold(
         min(FOLDS, len(names)), shuffle=True, random_state=int(generator.integers(2**31))
     )
@@ -113,6 +122,20 @@ def probe_p_value(probe: ProbeInput, permuted: np.ndarray) -> tuple[float, np.nd
     return float(permutation_p(accuracy, np.array(null))), np.array(null)
 
 
+def topics_over_origins(
+    origins: Sequence[Any], topic_ids: np.ndarray, orders: np.ndarray
+) -> np.ndarray:
+    """Topics shuffled over whole origins: (P, D); documents of one origin and topic stay together.
+
+    Args:
+        origins: of each document (D).
+        topic_ids: (D).
+        orders: (P, D) orders of the documents; what is left of them orders the origins.
+    """
+    units, first = origin_units(origins, topic_ids)
+    return permuted_topics(restricted_orders(orders, first), topic_ids[first])[:, units]
+
+
 def probe_input(
     data: DocumentCounts,
     sample: TokenSample,
@@ -148,7 +171,8 @@ def signature_probe(
 
     Args:
         probe: what it reads.
-        permuted: (P, D) topics under permutation, for the routing alone.
+        permuted: (P, D) topics under permutation of whole origins, for the routing alone: folds
+            keep origins together, so documents of one are not exchangeable with others.
         weights: (B, D) bootstrap weights.
         origins: number of groups that were kept together.
 
@@ -157,10 +181,12 @@ def signature_probe(
         of documents predicted right) with 95% `low`, `high` over documents, `gain` over tokens
         (`gain_low`, `gain_high`; NaN for tokens and where tokens are unknown), `chance` (1/T),
         `null` (mean under permutation) and `p_value` (experts only), `topics`, `documents`,
-        `origins`, `permutations`. Empty when a topic has fewer than 10 documents.
+        `origins`, `permutations`. Empty when a topic has fewer than 10 documents, or all documents
+        one origin; without a p below 10 origins.
     """
     sizes = np.bincount(probe.topic_ids)
-    if (sizes > 0).sum() < 2 or sizes[sizes > 0].min() < MIN_DOCUMENTS_FOR_P:
+    few = (sizes > 0).sum() < 2 or sizes[sizes > 0].min() < MIN_DOCUMENTS_FOR_P
+    if few or origins < 2:
         return pd.DataFrame(columns=["reader", "accuracy", "gain"])
     readers: dict[str, np.ndarray | sparse.csr_array] = {"experts": probe.routing}
     if probe.tokens is not None:
@@ -184,7 +210,7 @@ def signature_probe(
                 **dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True)),
                 "chance": 1 / (sizes > 0).sum(),
                 "null": null.mean() if own else np.nan,
-                "p_value": p_value if own else np.nan,
+                "p_value": p_value if own and origins >= MIN_DOCUMENTS_FOR_P else np.nan,
                 "topics": (sizes > 0).sum(),
                 "documents": len(probe.topic_ids),
                 "origins": origins,

@@ -16,8 +16,8 @@ from .knockout import CHOSEN, CONTROL, knockout_effects, knockout_losses
 from .load import entropy_bits
 from .locality import confidence, locality
 from .origins import origin_information
-from .permutations import permuted_topics, restricted_orders
-from .probe import probe_input, signature_probe
+from .permutations import restricted_orders
+from .probe import probe_input, signature_probe, topics_over_origins
 from .sample import UNTOUCHED, TokenSample
 from .saturation import routing_saturation
 from .time import TimeResults, analyse_time
@@ -170,10 +170,10 @@ def _probe(
 ) -> pd.DataFrame:
     groups = [origins.get(name, name) for name in data.ids] if origins else None
     probe, rows = probe_input(data, sample, groups, resampling.generator)
+    names = [groups[row] for row in rows] if groups else list(rows)
     orders = restricted_orders(resampling.orders[: resampling.probe_permutations], rows)
-    number = len({groups[row] for row in rows}) if groups else len(rows)
-    permuted = permuted_topics(orders, probe.topic_ids)
-    return signature_probe(probe, permuted, resampling.weights[:, rows], number)
+    permuted = topics_over_origins(names, probe.topic_ids, orders)
+    return signature_probe(probe, permuted, resampling.weights[:, rows], len(set(names)))
 
 
 def _confidence(store: RoutingStore, data: DocumentCounts) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """E5 and E6: topics routed alike stand together; the probe finds only topics that are there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
@@ -14,6 +16,7 @@ from analysis.probe import (
     routing_features,
     signature_probe,
     token_features,
+    topics_over_origins,
 )
 from analysis.topic_map import divergence_bits, document_points, topic_map, topic_order
 
@@ -67,7 +70,8 @@ def read(plan: PlantedTokens, seed: int = 0) -> dict[str, dict[str, float]]:
     probe = probe_of(plan, seed)
     orders = document_orders(np.random.default_rng(1), len(probe.topic_ids), 19)
     weights = poisson_weights([str(i) for i in range(len(probe.topic_ids))], 50, 0)
-    frame = signature_probe(probe, permuted_topics(orders, probe.topic_ids), weights, 1)
+    permuted = permuted_topics(orders, probe.topic_ids)
+    frame = signature_probe(probe, permuted, weights, len(probe.topic_ids))
     return {row["reader"]: row for row in frame.to_dict("records")}
 
 
@@ -93,6 +97,26 @@ def test_origins_never_straddle_folds_and_no_document_judges_itself() -> None:
     # a feature that names the document cannot be learned from other documents
     found = predicted_topics(np.eye(60), topics[None], folds)[0] == topics
     assert balanced_accuracy(found, topics) < 0.7
+
+
+def test_topics_are_shuffled_over_whole_origins() -> None:
+    topics = np.repeat([0, 0, 1, 1, 2], 4)
+    origins = [f"origin {number // 4}" for number in range(20)]
+    orders = document_orders(np.random.default_rng(0), 20, 50)
+    permuted = topics_over_origins(origins, topics, orders)
+    together = permuted.reshape(50, 5, 4)
+    assert (together == together[..., :1]).all()
+    assert (np.sort(together[..., 0]) == [0, 0, 1, 1, 2]).all()
+    assert len(np.unique(permuted, axis=0)) > 10
+    alone = topics_over_origins(list(range(20)), topics, orders)
+    assert (alone == permuted_topics(orders, topics)).all()
+
+
+def test_one_origin_is_no_probe() -> None:
+    probe = probe_of(PlantedTokens(), 0)
+    folds = probe_folds(["the one"] * len(probe.topic_ids), np.random.default_rng(0))
+    weights = np.zeros((0, len(folds)), np.float32)
+    assert signature_probe(replace(probe, folds=folds), probe.topic_ids[None], weights, 1).empty
 
 
 def test_balanced_accuracy_weighs_topics_equally() -> None:
