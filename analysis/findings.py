@@ -100,13 +100,23 @@ def made_this(inputs: Mapping[str, Manifest]) -> Mapping[str, Manifest]:
 
 
 def model_quality(manifest: Manifest | None) -> ModelQuality | None:
-    """Takes the losses out of the train stage's manifest."""
+    """Takes the losses out of the train stage's manifest.
+
+    Raises:
+        UserError: it is from before they were counted up to the best step.
+    """
     if manifest is None:
         return None
     counts = manifest.counts
+    if "best_step_tokens" not in counts:
+        raise UserError(
+            "the model's manifest.json is of an older version and lacks best_step_tokens; delete "
+            "it and rerun `moescope train`, which goes on from the finished checkpoints"
+        )
     return ModelQuality(
         validation_loss=float(counts["validation_loss"]),
         unigram_entropy=float(counts["unigram_entropy"]),
         train_tokens=int(counts["train_tokens"]),
+        best_step_tokens=int(counts["best_step_tokens"]),
         is_causal=bool(manifest.config["model"]["is_causal"]),
     )

@@ -22,12 +22,14 @@ LONGEST_WARNING = 400
 
 @dataclass(frozen=True)
 class ModelQuality:
-    """Validation loss and unigram entropy, nats per predicted token; tokens seen in training;
-    whether it predicts the next token, or masked ones."""
+    """Validation loss and unigram entropy, nats per predicted token; training tokens, in all and
+    up to the best step, whose model was kept; whether it predicts the next token, or masked ones.
+    """
 
     validation_loss: float
     unigram_entropy: float
     train_tokens: int
+    best_step_tokens: int
     is_causal: bool
 
 
@@ -64,6 +66,9 @@ def model_sentences(quality: ModelQuality) -> Iterator[Sentence]:
     gain = quality.unigram_entropy - quality.validation_loss
     little = gain < LEARNED_LITTLE
     what = "the next token" if quality.is_causal else "masked tokens"
+    tokens = f"{quality.best_step_tokens:,}"
+    if quality.best_step_tokens < quality.train_tokens:  # later steps were no better
+        tokens += f" of {quality.train_tokens:,}"
     claim = f"The model predicts {what} {number(gain, 3)} nats better than frequency does."
     if little:
         claim = (
@@ -75,7 +80,7 @@ def model_sentences(quality: ModelQuality) -> Iterator[Sentence]:
         "warning" if little else "fact",
         claim,
         f"Validation loss {number(quality.validation_loss, 4)} nats per predicted token after "
-        f"{quality.train_tokens:,} training tokens; baseline: {number(quality.unigram_entropy, 4)} "
+        f"{tokens} training tokens; baseline: {number(quality.unigram_entropy, 4)} "
         "nats from token frequencies, same positions.",
     )
 

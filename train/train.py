@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,7 +83,7 @@ def run(stage: StageRun) -> Mapping[str, Any]:
             callbacks=[MetricWindows(), RouterState(), *callbacks, *early_stopping(config)],
         )
         fit(trainer, checkpoints, owner, resume_from)
-        counts = results(trainer, dataset, tokenizer)
+        counts = results(trainer, dataset, tokenizer, checkpoints.records())
         if aim is not None:
             aim.set("results", counts)
     save(model, tokenizer, stage.output_dir)
@@ -156,11 +156,27 @@ def fit(
     checkpoints.write_owner(owner.model_copy(update={"finished": True}))
 
 
+def tokens_by(step: int, records: Sequence[Mapping[str, Any]]) -> int:
+    """Returns the real tokens trained on up to a step that was logged; 0 before the first."""
+    return max((record["tokens"] for record in records if record["step"] <= step), default=0)
+
+
 def results(
-    trainer: MoescopeTrainer, dataset: Manifest, tokenizer: PreTrainedTokenizerFast
+    trainer: MoescopeTrainer,
+    dataset: Manifest,
+    tokenizer: PreTrainedTokenizerFast,
+    records: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Scores the whole validation split and gathers what the manifest counts."""
+    """Scores the whole validation split and gathers what the manifest counts.
+
+    Args:
+        trainer: with the best weights in its model.
+        dataset: manifest of the dataset.
+        tokenizer: the dataset's.
+        records: every metric record of the run, those of earlier processes too.
+    """
     figures = trainer.score(trainer.eval_dataset)
+    best_step = trainer.state.best_global_step or trainer.state.global_step
     parameters, active_parameters = parameter_counts(trainer.model)
     baseline = unigram_entropy(
         trainer.train_dataset,
@@ -183,7 +199,8 @@ def results(
         **per_byte,
         "validation_accuracy": figures["accuracy"],
         "unigram_entropy": baseline,
-        "best_step": trainer.state.best_global_step or trainer.state.global_step,
+        "best_step": best_step,
+        "best_step_tokens": tokens_by(best_step, records),
         "tokenizer_hash": dataset.counts["tokenizer_hash"],
     }
 
@@ -192,8 +209,9 @@ def report(counts: Mapping[str, Any], *, is_causal: bool) -> None:
     """Says how good the model is, against guessing by frequency."""
     loss, baseline = counts["validation_loss"], counts["unigram_entropy"]
     unit = "token" if is_causal else "masked token"
+    side = "below" if loss <= baseline else "above"
     console.print(
-        f"train: validation loss {loss:.3f} nats per {unit}, {baseline - loss:.3f} below the "
+        f"train: validation loss {loss:.3f} nats per {unit}, {abs(baseline - loss):.3f} {side} the "
         f"unigram entropy of {baseline:.3f}; perplexity {counts['validation_perplexity']:,.1f} "
         f"(model of step {counts['best_step']:,})",
         soft_wrap=True,

@@ -38,7 +38,12 @@ def write_run(
     (paths.corpus / "audit.json").write_text(json.dumps(_audit(plan, warnings)))
     lines = [json.dumps(record) for record in _metrics(plan)]
     paths.metrics.write_text("\n".join(lines) + "\n")
-    counts = {"validation_loss": 4.5, "unigram_entropy": 6.0, "train_tokens": 123_456}
+    counts = {
+        "validation_loss": 4.5,
+        "unigram_entropy": 6.0,
+        "train_tokens": 123_456,
+        "best_step_tokens": 98_765,
+    }
     _manifest(paths.corpus, "corpus", {})
     _manifest(paths.dataset, "mask", {})
     _manifest(paths.model, "train", counts)

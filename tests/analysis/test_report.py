@@ -33,6 +33,7 @@ def test_summary_has_what_the_contract_asks(report: Path) -> None:
     assert summary["validation_loss"] == 4.5
     assert summary["unigram_entropy"] == 6.0
     assert summary["train_tokens"] == 123_456
+    assert summary["best_step_tokens"] == 98_765
     assert summary["elapsed_s"] > 40  # four upstream stages of 10 s
     assert [layer["layer"] for layer in summary["layers"]] == [0, 2]
     keys = {"topic_information_bits", "topic_information_share", "p_value", "max_violation"}

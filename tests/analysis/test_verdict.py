@@ -140,13 +140,17 @@ def test_one_topic_has_no_topic_question(tmp_path: Path) -> None:
 
 def test_model_and_audit_sentences(tmp_path: Path) -> None:
     results = results_of(Planted(), tmp_path)
-    good = write_verdict(results, ModelQuality(4.5, 6.0, 1000, False), ["a book is stored twice"])
+    good = write_verdict(
+        results, ModelQuality(4.5, 6.0, 1000, 800, False), ["a book is stored twice"]
+    )
     said = {sentence.subject: sentence for sentence in good}
     assert "predicts masked tokens 1.50 nats better" in said["model"].claim
+    assert "per predicted token after 800 of 1,000 training tokens" in said["model"].evidence
     assert said["audit"].claim == "A book is stored twice"
-    poor = write_verdict(results, ModelQuality(5.9, 6.0, 1000, True), [])
+    poor = write_verdict(results, ModelQuality(5.9, 6.0, 1000, 1000, True), [])
     model = next(sentence for sentence in poor if sentence.subject == "model")
     assert model.tone == "warning"
+    assert "after 1,000 training tokens" in model.evidence
 
 
 def test_a_warning_of_the_audit_leads_to_the_figure_that_shows_it(tmp_path: Path) -> None:

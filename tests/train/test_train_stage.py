@@ -123,6 +123,7 @@ def test_written_model_is_the_best_one_and_loads_by_its_auto_class(make_config: 
     validation = [r for r in records(config) if r["split"] == "validation"]
     best = min(validation, key=lambda record: record["loss"])
     assert manifest.counts["best_step"] == best["step"]
+    assert manifest.counts["best_step_tokens"] == best["tokens"]
     assert_same_weights(config.paths.model, config.paths.checkpoints / f"checkpoint-{best['step']}")
     model = AutoModelForMaskedLM.from_pretrained(config.paths.model)
     tokenizer = AutoTokenizer.from_pretrained(config.paths.model)
@@ -173,9 +174,12 @@ def test_early_stopping_counts_evaluations_without_improvement(
 
     monkeypatch.setattr(MoescopeTrainer, "score", worsening)
     settings = ("train.eval_every=2", "train.early_stopping=2")
-    counts = train(make_config("tracking=none", *settings)).counts
+    config = make_config("tracking=none", *settings)
+    counts = train(config).counts
     assert counts["steps"] == 8
     assert counts["best_step"] == 4
+    tokens = {r["step"]: r["tokens"] for r in records(config) if r["split"] == "validation"}
+    assert counts["best_step_tokens"] == tokens[4] < tokens[8] == counts["train_tokens"]
 
 
 def test_workers_and_length_groups_do_not_change_what_is_learnt(make_config: MakeConfig) -> None:
