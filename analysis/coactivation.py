@@ -11,25 +11,53 @@ FIT_STEPS, FIT_TOLERANCE = 200, 1e-7
 DRAWS = 5  # of the null of the flow
 
 
-def pair_baseline(load: np.ndarray, top_k: int) -> np.ndarray:
-    """Share of tokens that would choose experts i and j if only the load decided: (E, E).
+def set_sizes(pairs: np.ndarray, tokens: int, top_k: int) -> np.ndarray | None:
+    """Share of tokens with 0 … k experts, as far as pairs and loads tell it: (k + 1).
 
-    The distribution over sets of k experts with these inclusion probabilities and the largest
-    entropy, P(S) ∝ Π_{i∈S} w_i (conditional Poisson sampling; Chen, Dempster and Liu 1994). Unlike
-    the product of loads it knows that a token has k choices and never the same expert twice.
+    The shares of k, k − 1 and k − 2 experts that give the observed choices and pairs per token:
+    all at k where no slot is empty, exact for k = 2.
 
     Args:
-        load: (E) share of tokens that chose each expert; adds up to at most k.
+        pairs: (E, E) tokens that chose both; diagonal: tokens that chose the expert.
+        tokens: all of them, from 1.
         top_k: k, from 2.
+
+    Returns:
+        None where no such shares exist: experts that choose their tokens, or many empty slots.
     """
-    experts = len(load)
+    choices = int(np.trace(pairs))
+    empty = top_k * tokens - choices
+    squares = int(pairs.sum()) - choices - top_k * (top_k - 1) * tokens + (2 * top_k - 1) * empty
+    two = (squares - empty) / 2  # tokens with two empty slots, by the first two moments
+    counts = np.array([two, empty - 2 * two, tokens - empty + two])
+    if (counts < 0).any():
+        return None
+    sizes = np.zeros(top_k + 1)
+    sizes[-3:] = counts / tokens
+    return sizes
+
+
+def pair_baseline(load: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Share of tokens that would choose experts i and j if only the load decided: (E, E).
+
+    The distribution over sets of experts with these sizes and inclusion probabilities and the
+    largest entropy, P(S given its size) ∝ Π_{i∈S} w_i (conditional Poisson sampling; Chen, Dempster
+    and Liu 1994). Unlike the product of loads it knows that a token has k choices and never the
+    same expert twice.
+
+    Args:
+        load: (E) share of tokens that chose each expert; adds up to the mean size.
+        sizes: (k + 1) share of tokens with 0 … k experts, k from 2.
+    """
+    experts, top_k = len(load), len(sizes) - 1
+    mean_size = float(np.arange(top_k + 1) @ sizes)
     target = np.clip(load, 1e-9, 1 - 1e-9)
-    target = target * min(1.0, (top_k - 1e-6) / target.sum())
+    target = target * min(1.0, (mean_size - 1e-6) / target.sum())
     weights = target / (1 - target)
     for _ in range(FIT_STEPS):
         weights = weights / np.exp(np.log(weights).mean())
         whole, without = _symmetric_sums(weights, top_k)
-        included = weights * without[:, top_k - 1] / whole[top_k]
+        included = weights * (without[:, :-1] @ (sizes / whole)[1:])
         if np.abs(included - target).max() < FIT_TOLERANCE:
             break
         weights = weights * target / included
@@ -37,9 +65,8 @@ def pair_baseline(load: np.ndarray, top_k: int) -> np.ndarray:
     shares = np.zeros((experts, experts))
     for expert in range(experts):
         others = np.delete(weights, expert)
-        rest = _symmetric_sums(others, top_k)[1][:, top_k - 2]
+        rest = _symmetric_sums(others, top_k)[1][:, :-2] @ (sizes / whole)[2:]
         shares[expert, np.arange(experts) != expert] = weights[expert] * others * rest
-    shares /= whole[top_k]
     np.fill_diagonal(shares, target)
     return shares
 
@@ -86,16 +113,20 @@ def coactivation_pairs(
         One row per layer and pair of different experts, both ways: `share` of tokens that chose
         both, `base_share` (`pair_baseline`), `lift` = N_ij·N / (N_i·N_j), `base_lift` (the same of
         the baseline), `log2_ratio` of share over base share (half a token added to both), `tokens`.
-        Empty for k = 1.
+        Empty for k = 1, and where `set_sizes` does not know how many experts tokens have.
     """
     columns = ["layer", "expert", "other", "share", "base_share", "lift", "base_lift", "log2_ratio"]
+    nothing = pd.DataFrame(columns=columns)
     if top_k < 2 or not tokens:
-        return pd.DataFrame(columns=columns)
+        return nothing
     frames = []
     for position, layer in enumerate(layers):
+        sizes = set_sizes(table[position], tokens, top_k)
+        if sizes is None:
+            return nothing
         shares = table[position] / tokens
         load = np.diagonal(shares)
-        base = pair_baseline(load, top_k)
+        base = pair_baseline(load, sizes)
         first, second = np.nonzero(~np.eye(len(load), dtype=bool))
         product = np.outer(load, load)
         lift = np.divide(shares, product, out=np.full(shares.shape, np.nan), where=product > 0)
@@ -125,13 +156,14 @@ def layer_flow(
     """Where the tokens of an expert go in the next layer, by first choices.
 
     Args:
-        table: (L − 1, E, E) tokens by first choice in one layer and in the next.
+        table: (L − 1, E, E) tokens by first choice in one layer and in the next; without those
+            that have no expert in one of the two.
         layers: layer numbers.
         generator: draws the null: every token goes on by the next layer's load.
 
     Returns:
         (flows, information). Flows: one row per pair of layers and experts with `layer`,
-        `next_layer`, `expert`, `next_expert`, `share` of all tokens, `base_share` (product of the
+        `next_layer`, `expert`, `next_expert`, `share` of these tokens, `base_share` (product of the
         two loads), `log2_ratio` (half a token added to both), `tokens`. Information: per pair of
         layers `plug_in_bits`, `null_bits`, `bits` (corrected), `share` of the next layer's
         entropy, `tokens`.

@@ -13,26 +13,28 @@ LAGS = range(1, 9)
 def locality(sample: TokenSample) -> pd.DataFrame:
     """Share of untouched tokens with the same first choice as the one `lag` positions on.
 
+    Tokens without an expert in a layer are left out there.
+
     Returns:
         One row per layer and lag: `same`, `shuffled` (expected with the document's first choices in
         random order: what the document as a whole gives), `chance` (Σ_e p_e², what the load
         gives), `pairs`, `documents`. Empty when nothing is sampled.
     """
     first = sample.experts[..., 0].T.astype(np.int32, order="C")  # (L, N)
-    executed = (first < sample.num_experts).all(axis=0)
-    documents, positions = sample.documents[executed], sample.positions[executed]
-    first = first[:, executed]
-    by_lag = {lag: _pairs(documents, positions, lag) for lag in LAGS}
-    lengths = np.bincount(documents, minlength=len(sample.rows))
+    by_lag = {lag: _pairs(sample.documents, sample.positions, lag) for lag in LAGS}
     records = []
     for position, layer in enumerate(sample.layers):
-        own = _document_choices(documents, first[position], len(sample.rows), sample.num_experts)
+        own = _document_choices(sample, first[position])
+        lengths = own.sum(axis=1)
         alike = (own * (own - 1.0)).sum(axis=1) / np.maximum(lengths * (lengths - 1.0), 1)
-        load = own.sum(axis=0) / max(len(documents), 1)
-        for lag, (now, later) in by_lag.items():
+        load = own.sum(axis=0) / max(lengths.sum(), 1)
+        executed = first[position] < sample.num_experts
+        for lag, (all_now, all_later) in by_lag.items():
+            both = executed[all_now] & executed[all_later]
+            now, later = all_now[both], all_later[both]
             if not len(now):
                 continue
-            pairs = np.bincount(documents[now], minlength=len(sample.rows))
+            pairs = np.bincount(sample.documents[now], minlength=len(sample.rows))
             records.append(
                 {
                     "layer": layer,
@@ -48,13 +50,11 @@ def locality(sample: TokenSample) -> pd.DataFrame:
     return pd.DataFrame(records, columns=columns)
 
 
-def _document_choices(
-    documents: np.ndarray, first: np.ndarray, num_documents: int, num_experts: int
-) -> np.ndarray:
-    """First choices of each document: (S, E)."""
-    cells = documents * num_experts + first
-    counts: np.ndarray = np.bincount(cells, minlength=num_documents * num_experts)
-    return counts.reshape(num_documents, num_experts)
+def _document_choices(sample: TokenSample, first: np.ndarray) -> np.ndarray:
+    """First choices (N) of one layer by document, without empty slots: (S, E)."""
+    documents, width = len(sample.rows), sample.num_experts + 1
+    counts: np.ndarray = np.bincount(sample.documents * width + first, minlength=documents * width)
+    return counts.reshape(documents, width)[:, :-1]
 
 
 def _pairs(documents: np.ndarray, positions: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:

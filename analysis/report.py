@@ -110,10 +110,11 @@ def sections(findings: Findings) -> list[Section]:
 
 def subtitle(results: RoutingResults, store: RoutingStore) -> str:
     """Says what was analysed."""
+    average = " on average" if store.sample_experts.shape[2] > store.top_k else ""
     return (
         f"What {results.num_experts} experts in each of {len(results.layers)} layers, "
-        f"{results.top_k} per token, do with {store.facts.num_documents:,} {store.facts.split} "
-        f"documents of {len(results.topics)} topics"
+        f"{results.top_k} per token{average}, do with {store.facts.num_documents:,} "
+        f"{store.facts.split} documents of {len(results.topics)} topics"
     )
 
 

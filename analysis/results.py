@@ -123,7 +123,12 @@ def analyse_routing(
             data.layers,
             data.num_experts,
         ),
-        tokens=top_tokens(types, tables["type_expert"].sum(axis=0), settings.top_tokens),
+        tokens=top_tokens(
+            types,
+            tables["type_expert"].sum(axis=0),
+            int(tables["type_tokens"].sum()),
+            settings.top_tokens,
+        ),
         vocabulary=vocabulary_specialisation(types, generator),
         structure=analyse_structure(
             store,

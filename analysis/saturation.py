@@ -24,7 +24,8 @@ def routing_saturation(
 
     Returns:
         One row per snapshot and layer: `step`, `layer`, `saturation` with the 95%
-        document-bootstrap interval `low`, `high`, `chance` (k/E), `load_chance` (Σ q²/k with q the
+        document-bootstrap interval `low`, `high`, `chance` (finally chosen experts per token over
+        E: k/E if no slot is empty), `load_chance` (Σ q²/k with q the
         final share of tokens per expert: what two tokens at random have in common), `settled`
         (whether (saturation − chance) / (1 − chance) is at least 0.8 here and in all later
         snapshots), `choices` (finally chosen slots compared), `documents`. Empty without snapshots.
@@ -33,7 +34,6 @@ def routing_saturation(
     names = documents.set_index("document")["id"].astype(str)
     frame = saturation.assign(row=[row_of.get(names[d], -1) for d in saturation["document"]])
     frame = frame[frame["row"] >= 0]
-    chance = data.top_k / data.num_experts
     records = []
     for _, part in frame.groupby(["step", "layer"]):
         step, layer = (int(part[name].iloc[0]) for name in ("step", "layer"))
@@ -45,6 +45,7 @@ def routing_saturation(
         low, high = interval(of_chosen, len(rows))
         shared, chosen = counts.sum(axis=0)
         load = data.counts[rows, position].sum(axis=0) / data.tokens[rows].sum()
+        per_token = data.counts[rows, position].sum() / data.tokens[rows].sum()
         records.append(
             {
                 "step": step,
@@ -52,7 +53,7 @@ def routing_saturation(
                 "saturation": shared / max(chosen, 1),
                 "low": float(low),
                 "high": float(high),
-                "chance": chance,
+                "chance": per_token / data.num_experts,
                 "load_chance": (load**2).sum() / max(load.sum(), 1e-12),
                 "choices": int(chosen),
                 "documents": len(rows),

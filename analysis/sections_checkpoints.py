@@ -37,8 +37,9 @@ def _panels(frame: pd.DataFrame) -> list[Panel]:
             "one that climbs to the end was still moving when training stopped.",
             f"n = {first.documents:,} documents, {int(frame.choices.min()):,} choices of untouched "
             "tokens per layer and snapshot. Unit: share of the finally chosen experts that the "
-            f"snapshot chose for the same token, 95% document-bootstrap interval. Baseline: k/E, "
-            "and two random tokens under the final load (dotted).",
+            f"snapshot chose for the same token, 95% document-bootstrap interval. Baseline: "
+            "experts per token over E (k/E where no slot is empty), and two random tokens under "
+            "the final load (dotted).",
             {ALL_LAYERS: saturation_figure(frame)},
             frame,
         )

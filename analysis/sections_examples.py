@@ -58,7 +58,7 @@ def _choose(store: RoutingStore, per_topic: int) -> list[int]:
     sampled = store.documents[store.documents["document"].isin(sizes.index)]
     turns = sampled.assign(turn=sampled.groupby("topic_id").cumcount())
     turns = turns[turns.turn < per_topic].sort_values(["turn", "topic_id"])
-    slots = len(store.layers) * store.top_k * BYTES_PER_SLOT + BYTES_PER_TOKEN
+    slots = len(store.layers) * store.sample_experts.shape[2] * BYTES_PER_SLOT + BYTES_PER_TOKEN
     fits = turns["document"].map(sizes).cumsum() * slots <= MOST_BYTES
     chosen = turns[fits].sort_values(["topic_id", "document"])["document"]
     return [int(number) for number in chosen]
@@ -139,7 +139,7 @@ def viewer_data(store: RoutingStore, used: np.ndarray, texts: TokenTexts) -> dic
         "tokens": [texts[int(token_id)] for token_id in ids],
         "strata": list(store.facts.strata),
         "experts": store.num_experts,
-        "slots": store.top_k,
+        "slots": store.sample_experts.shape[2],
         "bytes": width,
         "unit": unit,
         "documents": packed,

@@ -19,9 +19,21 @@ def flow_section(results: RoutingResults) -> Section:
         "Which experts share a token, which follow each other from layer to layer, and whether "
         "neighbouring tokens keep to one expert.",
         panels,
-        notes=[] if panels else [("Nothing to show", "One expert a token, one layer, no sample.")],
+        notes=_flow_notes(results, panels),
         group=HOW,
     )
+
+
+def _flow_notes(results: RoutingResults, panels: list[Panel]) -> list[tuple[str, str]]:
+    """What is missing, and why."""
+    if results.top_k > 1 and results.structure.pairs.empty:
+        reason = (
+            f"Tokens do not have {results.top_k} experts each: experts choose their tokens, or "
+            "many slots are empty. The baseline, sets of experts drawn by load alone, is for sets "
+            "of that size, at most two smaller."
+        )
+        return [("No pairs of experts", reason)]
+    return [] if panels else [("Nothing to show", "One expert a token, one layer, no sample.")]
 
 
 def confidence_section(results: RoutingResults) -> Section:

@@ -35,12 +35,15 @@ class TypeCounts:
         return TypeCounts(names, self.tokens[keep], self.counts[keep], self.layers, self.top_k)
 
 
-def top_tokens(types: TypeCounts, all_counts: np.ndarray, per_expert: int) -> pd.DataFrame:
+def top_tokens(
+    types: TypeCounts, all_counts: np.ndarray, all_tokens: int, per_expert: int
+) -> pd.DataFrame:
     """The types each expert is most enriched for, ranked by the lower end of the interval.
 
     Args:
         types: the vocabulary.
         all_counts: (L, E) choices of all tokens, types without a row included.
+        all_tokens: how many those are; some may have fewer experts than k, or none.
         per_expert: how many types to list at most; only those above the base share are.
 
     Returns:
@@ -50,7 +53,7 @@ def top_tokens(types: TypeCounts, all_counts: np.ndarray, per_expert: int) -> pd
         in few documents), `tokens`.
     """
     kept = types.frequent()
-    base = all_counts / np.maximum(all_counts.sum(axis=-1, keepdims=True), 1) * types.top_k
+    base = all_counts / max(all_tokens, 1)
     ratio, error = _enrichment(kept, base)
     low, high = ratio - NORMAL_95 * error, ratio + NORMAL_95 * error  # (V, L, E)
     order = np.argsort(-low, axis=0, kind="stable")[:per_expert]

@@ -84,10 +84,16 @@ def large_findings(folder: Path, documents: int) -> tuple[Config, Findings]:
 
 def filled(store: RoutingStore, generator: np.random.Generator) -> RoutingStore:
     """Adds pairs, flow, knock-outs and a second expert per token to a planted store."""
-    pairs = generator.integers(1, 400, (LAYERS, EXPERTS, EXPERTS))
+    tokens = int(store.documents["num_untouched"].sum())
+    above = np.triu_indices(EXPERTS, 1)
+    pairs = np.zeros((LAYERS, EXPERTS, EXPERTS), dtype=np.int64)
+    odds = generator.dirichlet(np.full(len(above[0]), 4.0), LAYERS)
+    pairs[:, *above] = generator.multinomial(tokens, odds)
+    pairs += pairs.swapaxes(1, 2)
+    pairs += pairs.sum(axis=2)[:, None] * np.eye(EXPERTS, dtype=np.int64)
     rows = len(store.facts.types)
     tables = {
-        "coactivation": pairs + pairs.swapaxes(1, 2),
+        "coactivation": pairs,
         "transition": generator.integers(1, 400, (LAYERS - 1, EXPERTS, EXPERTS)),
         "type_expert": generator.poisson(generator.gamma(0.3, 8, (rows + 1, LAYERS, EXPERTS))),
         "class_expert": generator.poisson(2000, store.tables["class_expert"].shape),

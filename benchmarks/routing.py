@@ -45,7 +45,7 @@ VOCABULARY, LENGTH, BATCH, TOPICS, SPECIAL = 8192, 128, 64, 9, 4
 def demo_sizes(num_layers: int = 4, num_experts: int = 8, top_k: int = 2) -> TableSizes:
     """Axes as in the demo: 4 layers of 8 experts, two per token, 4,096 types."""
     return TableSizes(
-        TOPICS, num_layers, num_experts, top_k, 4096, len(TOKEN_CLASSES), 16, SPECIAL + 1
+        TOPICS, num_layers, num_experts, top_k, 4096, len(TOKEN_CLASSES), 16, SPECIAL + 1, top_k
     )
 
 
@@ -124,7 +124,7 @@ def capture_overhead(repeats: int) -> dict[str, float]:
     rows = np.arange(BATCH)
     with (
         tempfile.TemporaryDirectory() as folder,
-        StoreWriter(Path(folder), num_layers=4, num_experts=8, top_k=2) as writer,
+        StoreWriter(Path(folder), num_layers=4, num_experts=8, num_slots=2) as writer,
     ):
         # the demo samples all its documents
         recorder = RoutingRecorder(sizes, make_facts(BATCH, BATCH))
@@ -208,7 +208,7 @@ def record_synthetic(num_tokens: int) -> float:
     num_batches = num_tokens // (BATCH * LENGTH)
     facts = make_facts(num_batches * BATCH, 4 * TOPICS)
     rows = np.arange(BATCH)
-    options = {"num_layers": 4, "num_experts": 8, "top_k": 2}
+    options = {"num_layers": 4, "num_experts": 8, "num_slots": 2}
     with tempfile.TemporaryDirectory() as folder, StoreWriter(Path(folder), **options) as writer:
         recorder = RoutingRecorder(sizes, facts)
         for number in range(num_batches):

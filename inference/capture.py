@@ -76,6 +76,8 @@ class RoutingCapture:
     def take(self, real_rows: Tensor, num_positions: int) -> tuple[Tensor, Tensor]:
         """Returns (experts (N, L, k) int64, weights (N, L, k)) of the last forward pass.
 
+        Slots go by weight, so the first choice comes first; empty ones (E) are last.
+
         Args:
             real_rows: (N,) flat index of every real token in the batch of B x S positions, in
                 order, on the model's device.
@@ -92,9 +94,9 @@ class RoutingCapture:
             f"experts saw {rows} rows; the batch has {num_positions} positions, "
             f"{len(real_rows)} of them real"
         )
-        if rows == len(real_rows):
-            return experts.long(), weights
-        return experts[real_rows].long(), weights[real_rows]
+        if rows != len(real_rows):
+            experts, weights = experts[real_rows], weights[real_rows]
+        return by_weight(experts.long(), weights, self.num_experts)
 
     def _hook(self, index: int) -> Any:
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -108,3 +110,24 @@ class RoutingCapture:
             self._choices[index] = (ids.flatten(0, -2), weights.flatten(0, -2))
 
         return record
+
+
+def by_weight(experts: Tensor, weights: Tensor, num_experts: int) -> tuple[Tensor, Tensor]:
+    """Orders the slots of each token and layer by weight, largest first; equal ones stay in order.
+
+    Models may take their top k in any order (`topk(sorted=False)`: DeepSeek-V3, GLM-4-MoE), and
+    routers leave slots empty anywhere.
+
+    Args:
+        experts: (N, L, k) int64; `num_experts` = empty slot, which goes last.
+        weights: (N, L, k).
+        num_experts: E.
+    """
+    if experts.shape[-1] == 1:
+        return experts, weights
+    keys = weights.masked_fill(experts == num_experts, -torch.inf)
+    # looking first is cheaper than sorting, but would make the host wait for a GPU
+    if keys.device.type == "cpu" and bool((keys[..., :-1] >= keys[..., 1:]).all()):
+        return experts, weights
+    order = keys.argsort(dim=-1, descending=True, stable=True)
+    return experts.gather(-1, order), weights.gather(-1, order)

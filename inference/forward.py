@@ -28,7 +28,7 @@ class Observer:
     ) -> None:
         self.network, self.device, self._capture = network, device, capture
         self.layers, self.num_experts = capture.layers, capture.num_experts
-        self._is_ours = network.config.model_type == "moescope"
+        self.is_ours = network.config.model_type == "moescope"
         self.is_causal = predicts_next(network)
 
     def prepare(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -37,7 +37,7 @@ class Observer:
         Raises:
             UserError: packed examples for a model that cannot keep their documents apart.
         """
-        if "segment_ids" in batch and not self._is_ours:
+        if "segment_ids" in batch and not self.is_ours:
             raise UserError(
                 f"{type(self.network).__name__}: attends across packed documents; redo "
                 "`moescope mask` with dataset.packing=none or dataset.attend_across=true"
@@ -47,13 +47,13 @@ class Observer:
     @torch.inference_mode()
     def __call__(self, batch: Mapping[str, Tensor]) -> Observation:
         """Runs a prepared batch."""
-        output, logits, loss = self._run(batch, with_routing=self._is_ours)
+        output, logits, loss = self._run(batch, with_routing=self.is_ours)
         real = self._to_device(real_positions(batch))
         experts, weights = self._capture.take(real, batch["input_ids"].numel())
         return Observation(
             experts=experts,
             weights=weights,
-            confidence=router_confidence(output.routing, real) if self._is_ours else None,
+            confidence=router_confidence(output.routing, real) if self.is_ours else None,
             label_positions=batch["label_positions"],
             loss=loss,
             logits=logits,
@@ -74,7 +74,7 @@ class Observer:
         on_device = self._to_device(rows)
         names = ["input_ids", "attention_mask"]
         options: dict[str, Any] = {"output_routing": True} if with_routing else {}
-        if self._is_ours:
+        if self.is_ours:
             names += [name for name in OWN_INPUTS if name in batch]
             if not self.is_causal:  # the head runs where a label is, nowhere else
                 options["label_positions"] = on_device

@@ -22,7 +22,7 @@ def check_memory(settings: Route, sizes: TableSizes, sampled_tokens: int) -> Non
         UserError: they would not fit; names both sizes and what makes them smaller.
     """
     tables = 2 * 8 * sum(int(np.prod(shape)) for shape in RoutingTables.shapes(sizes).values())
-    slots = sizes.num_layers * sizes.top_k
+    slots = sizes.num_layers * sizes.num_slots
     sample = 2 * sampled_tokens * (SCALAR_BYTES + SLOT_BYTES * slots)
     if tables + sample > settings.max_memory * MIB:
         raise UserError(

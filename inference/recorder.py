@@ -42,7 +42,7 @@ class Observation:
     """What a forward pass did with a batch of N real tokens and M labels; on the model's device.
 
     Attributes:
-        experts: (N, L, k) int64; E = slot not executed.
+        experts: (N, L, k) int64, first choice first; E = slot not executed, after all others.
         weights: (N, L, k).
         confidence: (N, L, 3), the last axis as `tables.CONFIDENCE`; None where unknown.
         label_positions: (M,) flat index into B x S, ascending; on the host.

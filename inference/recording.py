@@ -97,7 +97,7 @@ def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
         )
         tell_conditions(split.examples, network.config)
         observer = Observer(network, capture, network.device)
-        sizes = _table_sizes(config, split, capture, _experts_per_token(observer, split))
+        sizes = _table_sizes(config, split, observer)
         check_memory(config.route, sizes, split.sampled_tokens)
         yield Recording(config, network, capture, observer, split, sizes)
 
@@ -113,12 +113,15 @@ def _device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def _table_sizes(config: Config, split: Split, capture: RoutingCapture, top_k: int) -> TableSizes:
+def _table_sizes(config: Config, split: Split, observer: Observer) -> TableSizes:
+    num_slots = _slots_per_token(observer, split)
     return TableSizes(
         num_topics=len(split.topics),
-        num_layers=len(capture.layers),
-        num_experts=capture.num_experts,
-        top_k=top_k,
+        num_layers=len(observer.layers),
+        num_experts=observer.num_experts,
+        num_slots=num_slots,
+        # where experts choose tokens, each token has a slot for every expert, most of them empty
+        top_k=observer.network.config.num_experts_per_tok if observer.is_ours else num_slots,
         num_types=len(split.types.ids),
         num_classes=len(TOKEN_CLASSES),
         num_positions=min(config.route.position_bins, split.sequence_length),
@@ -126,7 +129,7 @@ def _table_sizes(config: Config, split: Split, capture: RoutingCapture, top_k: i
     )
 
 
-def _experts_per_token(observer: Observer, split: Split) -> int:
-    """Runs one example to see k: configurations have many names for it."""
+def _slots_per_token(observer: Observer, split: Split) -> int:
+    """Runs one example to see how many: configurations have many names for k."""
     batch = observer.prepare(split.collate(split.examples.__getitems__([0])))
     return observer(batch).experts.shape[-1]

@@ -59,7 +59,7 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
             run.output_dir,
             num_layers=sizes.num_layers,
             num_experts=sizes.num_experts,
-            top_k=sizes.top_k,
+            num_slots=sizes.num_slots,
         ) as writer:
             if processes is None:
                 recorder = record_alone(recording, spool, writer)
@@ -69,7 +69,7 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
                 recorder = put_together(recording, spool, writer, processes.share.count)
             facts = _store_facts(recording, recorder.num_tokens, writer.num_documents)
             facts = facts.model_copy(update={"senses": sorted({each.token for each in senses})})
-            sample = recorder.sample.columns(sizes.num_layers, sizes.top_k)
+            sample = recorder.sample.columns(sizes.num_layers, sizes.num_slots)
             writer.finish(facts, recorder.tables.arrays(), *sample)
         elapsed_s = time.monotonic() - started
         _add_experiments(run.output_dir, recording, facts, senses)

@@ -69,11 +69,11 @@ class TokenSample:
         return {name: np.concatenate([r[name] for r in rows]) for name in rows[0]} if rows else {}
 
     def columns(
-        self, num_layers: int, top_k: int
+        self, num_layers: int, num_slots: int
     ) -> tuple[Mapping[str, Any], np.ndarray, np.ndarray]:
         """Returns (scalar columns, experts, weights) by document and position; forgets them."""
         if not self._rows:
-            slots = np.zeros((0, num_layers, top_k))
+            slots = np.zeros((0, num_layers, num_slots))
             return {field.name: np.zeros(0) for field in SAMPLE_FIELDS}, slots, slots
         joined = self.pieces(0)
         self._rows.clear()  # of the three copies that sorting takes, one less

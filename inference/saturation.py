@@ -1,7 +1,7 @@
 """When routing settled (E14): how much of the final choice each snapshot of the run already made.
 
 Share of a token's finally chosen experts that the snapshot chose too, as in OLMoE (arXiv
-2409.02060, section 5.1); by chance k/E.
+2409.02060, section 5.1); by chance experts per token over E.
 """
 
 from collections.abc import Mapping

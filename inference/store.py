@@ -39,7 +39,8 @@ class StoreFacts(BaseModel):
 
     Attributes:
         layers: number of each MoE layer in the model; the order of every L axis.
-        top_k: slots per token (the k slots of a token are one observation).
+        top_k: experts per token: exactly, at most (capacity, a mask) or, where experts choose
+            their tokens, on average. The choices of a token are one observation.
         topics: names; topic id = position.
         num_tokens: real tokens recorded, special tokens included, padding never.
         types: token ids with a row of their own; the last row of type tables is all others.
@@ -131,8 +132,9 @@ class RoutingStore:
         expert_counts: (D, L, E) int32, choices of each document's untouched tokens.
         masked_expert_counts: (D, L, E) int32, the same at its masked positions.
         sample: one row per token of the sampled documents.
-        sample_experts: (rows of `sample`, L, k) int16; `num_experts` = slot not executed.
-        sample_weights: (rows of `sample`, L, k) float32, stored with half precision.
+        sample_experts: (rows of `sample`, L, slots) int16, first choice first; `num_experts` =
+            slot not executed, after all others. Slots are k, or E where experts choose tokens.
+        sample_weights: (rows of `sample`, L, slots) float32, stored with half precision.
         knockout: one row per knocked-out expert and measured document
             (columns of knockout.parquet); empty where none were asked for.
         saturation: one row per snapshot, layer and compared document (columns of
@@ -170,7 +172,7 @@ class RoutingStore:
         folder = Path(folder)
         facts = _read_facts(folder / FACTS_FILE)
         shape = (-1, len(facts.layers), facts.num_experts)
-        slots = (-1, len(facts.layers), facts.top_k)
+        slots = (-1, len(facts.layers), -1)
         documents, counts = _read_parquet(
             folder / DOCUMENTS_FILE,
             DOCUMENT_FIELDS,
@@ -291,7 +293,10 @@ def _read_optional(path: Path, fields: list[pa.Field], announced: bool) -> pd.Da
 def _read_parquet(
     path: Path, fields: list[pa.Field], lists: Mapping[str, tuple[int, int, int]]
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Reads scalar columns into a frame and fixed-size lists into arrays of the given shapes."""
+    """Reads scalar columns into a frame and fixed-size lists into arrays of the given shapes.
+
+    A shape's last number may be -1, as many as there are.
+    """
     names = [field.name for field in fields]
     try:
         table = pq.read_table(path, columns=[*names, *lists])
@@ -305,9 +310,11 @@ def _read_parquet(
             raise _damaged(path, f"no column {name}")
         values = table[name].combine_chunks()
         flat = values.flatten() if isinstance(values, pa.Array) else values.chunk(0).flatten()
-        if len(flat) != len(table) * shape[1] * shape[2]:
-            raise _damaged(path, f"{name} does not hold {shape[1]} x {shape[2]} values per row")
-        arrays[name] = flat.to_numpy(zero_copy_only=False).reshape(len(table), *shape[1:])
+        size = values.type.list_size
+        width = shape[2] if shape[2] >= 0 else size // shape[1]
+        if size != shape[1] * width or len(flat) != len(table) * size:
+            raise _damaged(path, f"{name} does not hold {shape[1]} x {width} values per row")
+        arrays[name] = flat.to_numpy(zero_copy_only=False).reshape(len(table), shape[1], width)
     missing = [name for name in names if name not in table.column_names]
     if missing:
         raise _damaged(path, f"no column {missing[0]}")

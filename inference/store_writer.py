@@ -28,9 +28,9 @@ class StoreWriter:
 
     ROW_GROUP = 4096
 
-    def __init__(self, folder: Path, *, num_layers: int, num_experts: int, top_k: int) -> None:
+    def __init__(self, folder: Path, *, num_layers: int, num_experts: int, num_slots: int) -> None:
         self._folder = folder
-        self._slots_size = num_layers * top_k
+        self._slots_size = num_layers * num_slots
         self._waiting: list[pa.Table] = []
         self._num_waiting = 0
         self.num_documents = 0

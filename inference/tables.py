@@ -24,7 +24,7 @@ class RoutedTokens(NamedTuple):
     """N real tokens with what is known of them and what each layer did; one device."""
 
     experts: Tensor
-    """(N, L, k) int64 chosen experts, first choice first; E = slot that no expert executed."""
+    """(N, L, k) int64 chosen experts, first choice first; E = empty slot, after all others."""
     weights: Tensor
     """(N, L, k) float, their gate weights."""
     confidence: Tensor | None
@@ -55,17 +55,20 @@ class RoutedTokens(NamedTuple):
 class TableSizes:
     """Lengths of the tables' axes.
 
-    `num_types` excludes the row of all other types; `num_special` counts the special tokens.
+    `num_slots` is what the record of a token and layer holds: `top_k`, or E for a router that
+    gives every token its own number of experts. `num_types` excludes the row of all other types;
+    `num_special` counts the special tokens.
     """
 
     num_topics: int
     num_layers: int
     num_experts: int
-    top_k: int
+    num_slots: int
     num_types: int
     num_classes: int
     num_positions: int
     num_special: int
+    top_k: int
 
     @property
     def num_substrata(self) -> int:
@@ -109,7 +112,7 @@ class RoutingTables:
     def add(self, tokens: RoutedTokens) -> None:
         """Counts a batch of tokens."""
         sizes = self.sizes
-        assert tokens.experts.shape[1:] == (sizes.num_layers, sizes.top_k), tokens.experts.shape
+        assert tokens.experts.shape[1:] == (sizes.num_layers, sizes.num_slots), tokens.experts.shape
         slots = expert_slots(tokens.experts, sizes.num_experts)
         rows = tokens.topic * len(STRATA) + tokens.stratum
         codes = self._count("topic_stratum", rows, slots)
@@ -168,7 +171,7 @@ class RoutingTables:
             "substratum_expert": sums["substratum_expert"][..., :-1],
             "substratum_tokens": sums["substratum_tokens"],
             "substratum_entropy": sums["substratum_entropy"] / FIXED_POINT * unknown,
-            "dropped": by_topic[..., -1].sum((0, 1)),
+            "dropped": by_topic[..., -1].sum((0, 1)) * (self.sizes.num_slots == self.sizes.top_k),
         }
 
     def _count(self, table: str, rows_N: Tensor, slots_NK: Tensor) -> Tensor:

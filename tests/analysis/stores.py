@@ -91,7 +91,7 @@ def write_store(
         split="probe",
     )
     folder.mkdir(parents=True, exist_ok=True)
-    with StoreWriter(folder, num_layers=layers, num_experts=experts, top_k=1) as writer:
+    with StoreWriter(folder, num_layers=layers, num_experts=experts, num_slots=1) as writer:
         writer.add_documents(
             {
                 "document": np.arange(documents),

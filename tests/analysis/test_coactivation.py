@@ -1,27 +1,66 @@
 """E8–E11: pairs, flow, neighbours and confidence against enumerations and planted patterns."""
 
+from dataclasses import replace
 from itertools import combinations
 from math import prod
 
 import numpy as np
 import pytest
 
-from analysis.coactivation import coactivation_pairs, layer_flow, pair_baseline
+from analysis.coactivation import coactivation_pairs, layer_flow, pair_baseline, set_sizes
 from analysis.locality import confidence, locality
 
 from .samples import PlantedTokens, planted_sample
 
 
-@pytest.mark.parametrize("top_k", [2, 3])
-def test_baseline_equals_the_enumeration_of_all_sets(top_k: int) -> None:
+@pytest.mark.parametrize(
+    "sizes", [[0, 0, 1], [0, 0, 0, 1], [0.1, 0.3, 0.6], [0, 0.1, 0.2, 0.7], [0.2, 0.1, 0.3, 0.4]]
+)
+def test_baseline_equals_the_enumeration_of_all_sets(sizes: list[float]) -> None:
     weights = np.array([0.3, 1.0, 1.5, 4.0, 0.7])
-    sets = list(combinations(range(5), top_k))
-    odds = np.array([prod(weights[list(chosen)]) for chosen in sets])
-    odds /= odds.sum()
     joint = np.zeros((5, 5))
-    for chosen, share in zip(sets, odds, strict=True):
-        joint[np.ix_(chosen, chosen)] += share
-    np.testing.assert_allclose(pair_baseline(np.diagonal(joint), top_k), joint, atol=1e-6)
+    for size, share in enumerate(sizes):
+        sets = list(combinations(range(5), size))
+        odds = np.array([prod(weights[list(chosen)]) for chosen in sets], dtype=float)
+        for chosen, own in zip(sets, share * odds / odds.sum(), strict=True):
+            joint[np.ix_(chosen, chosen)] += own
+    found = pair_baseline(np.diagonal(joint), np.array(sizes))
+    np.testing.assert_allclose(found, joint, atol=1e-6)
+
+
+def pairs_of(sets: np.ndarray) -> np.ndarray:
+    """(E, E) tokens that chose both, of (N, E) zeros and ones."""
+    return (sets.T @ sets).astype(np.int64)
+
+
+@pytest.mark.parametrize("top_k", [2, 3, 5])
+@pytest.mark.parametrize("lost", [0.0, 0.02])
+def test_sizes_are_read_off_the_pairs(top_k: int, lost: float) -> None:
+    generator = np.random.default_rng(top_k)
+    sets = np.argsort(generator.random((4000, 8)), axis=1) < top_k
+    empty = generator.random(len(sets)) < 5 * lost  # one or two slots of these tokens
+    for row in np.flatnonzero(empty):
+        chosen = np.flatnonzero(sets[row])
+        sets[row, generator.choice(chosen, generator.integers(1, 3), replace=False)] = False
+    sizes = np.bincount(sets.sum(axis=1), minlength=top_k + 1) / len(sets)
+    np.testing.assert_allclose(set_sizes(pairs_of(sets * 1), len(sets), top_k), sizes, atol=1e-12)
+
+
+def test_pairs_of_sets_with_empty_slots_show_nothing_where_load_decides() -> None:
+    """A baseline that took every token to have k experts would call all pairs rare."""
+    generator = np.random.default_rng(0)
+    keys = np.log([1.0, 2.0, 1.5, 1.0, 0.7, 1.2]) + generator.gumbel(size=(40_000, 6))
+    sets = (np.argsort(np.argsort(-keys, axis=1), axis=1) < 2) * 1
+    sets[generator.random(sets.shape) < 0.25] = 0  # over capacity
+    frame = coactivation_pairs(pairs_of(sets)[None], len(sets), (0,), 2)
+    assert frame.log2_ratio.abs().max() < 0.15
+    assert abs(frame.log2_ratio.mean()) < 0.03
+
+
+def test_no_pairs_where_experts_choose_their_tokens() -> None:
+    sets = (np.random.default_rng(0).random((500, 8)) < 0.25) * 1
+    assert set_sizes(pairs_of(sets), len(sets), 2) is None
+    assert coactivation_pairs(pairs_of(sets)[None], len(sets), (0,), 2).empty
 
 
 def test_pairs_drawn_by_load_show_nothing_and_a_planted_pair_shows() -> None:
@@ -100,6 +139,28 @@ def test_locality_equals_a_loop_and_sees_runs() -> None:
     runs = locality(holes).set_index("lag")
     assert runs.same[1] > 0.85 > 0.4 > runs.shuffled[1]
     assert runs.chance[1] == pytest.approx(0.25, abs=0.01)
+
+
+def test_tokens_without_an_expert_are_left_out_of_their_layer_alone() -> None:
+    sample = planted_sample(
+        PlantedTokens(documents_per_topic=3, tokens=30), np.random.default_rng(0)
+    )
+    generator, chosen = np.random.default_rng(1), np.repeat(sample.experts, 2, axis=1)
+    chosen[generator.random(chosen.shape) < 0.4] = sample.num_experts
+    frame = locality(replace(sample, layers=(0, 1), experts=chosen))
+    for position in range(2):
+        kept = np.flatnonzero(chosen[:, position, 0] < sample.num_experts)
+        alone = locality(
+            replace(
+                sample,
+                documents=sample.documents[kept],
+                positions=sample.positions[kept],
+                experts=chosen[kept, position][:, None],
+            )
+        )
+        columns = ["lag", "same", "shuffled", "chance", "pairs"]
+        own = frame.loc[frame.layer == position, columns]
+        np.testing.assert_allclose(own, alone[columns], rtol=1e-12)
 
 
 def test_confidence_divides_by_tokens_and_leaves_unknown_routers_out() -> None:

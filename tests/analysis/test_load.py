@@ -93,13 +93,31 @@ def planted_types(generator: np.random.Generator) -> TypeCounts:
 
 def test_top_tokens_name_the_enriched_type_and_skip_rare_ones() -> None:
     types = planted_types(np.random.default_rng(0))
-    frame = top_tokens(types, types.counts.sum(axis=0), 3)
+    frame = top_tokens(types, types.counts.sum(axis=0), int(types.tokens.sum()), 3)
     first = frame[(frame.expert == 1) & (frame["rank"] == 1)].iloc[0]
     assert (first.layer, first.token, first.tokens) == (3, "loss", 400)
     assert first.low < first.log2_ratio < first.high
     assert first.share == types.counts[1, 0, 1] / 400
     assert "rare" not in set(frame.token)
     assert (frame.low > 0).all()
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5])
+def test_base_share_is_of_tokens_like_the_share_whatever_slots_are_empty(kept: float) -> None:
+    generator = np.random.default_rng(0)
+    tokens = np.full(50, 2000)
+    shares = np.tile([0.4, 0.3, 0.2, 0.1], (50, 1, 1))
+    shares[7, 0] = [0.1, 0.1, 0.1, 0.7]
+    counts = generator.binomial(generator.multinomial(tokens[:, None], shares), kept)
+    types = TypeCounts([str(number) for number in range(50)], tokens, counts, [0], 1)
+    frame = top_tokens(types, counts.sum(axis=0), int(tokens.sum()), 50)
+    best = frame[frame.expert == 3].iloc[0]
+    assert best.token == "7"
+    assert best.log2_ratio == pytest.approx(np.log2(0.7 / 0.112), abs=0.1)
+    assert (frame.base_share <= kept * 0.41).all()
+    others = frame[frame.token != "7"]
+    assert others.low.max() < 0.2, "no type is enriched by the slots that are empty"
+    assert len(others) < 50, "of 200 cells few, by chance"
 
 
 def test_vocabulary_specialisation_of_random_routing_is_its_floor() -> None:

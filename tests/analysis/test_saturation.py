@@ -1,5 +1,7 @@
 """E14 within a run: saturation is shared over chosen, and the sentence says when it settled."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,6 +71,14 @@ def test_saturation_is_shared_over_chosen_inside_its_interval() -> None:
         assert row.load_chance == pytest.approx((load**2).sum())
         assert row.load_chance > row.chance
     assert len(saturation_figure(result).data) == 3  # two layers and the load
+
+
+def test_chance_is_of_the_experts_that_tokens_have() -> None:
+    """Where experts choose tokens, or slots stay empty, tokens do not have k."""
+    frame, (documents, data, weights) = planted_saturation({10: {0: 0.4, 2: 0.5}})
+    more = data.counts * np.array([1, 3])[:, None]  # three experts a token in the second layer
+    result = routing_saturation(frame, documents, replace(data, counts=more), weights)
+    assert result.chance.tolist() == [0.25, 0.75]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,10 @@
 import pytest
 import torch
 from transformers import (
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
+    Glm4MoeConfig,
+    Glm4MoeForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
     OlmoeConfig,
@@ -11,7 +15,7 @@ from transformers import (
 )
 
 from configs.errors import UserError
-from inference.capture import RoutingCapture, find_experts
+from inference.capture import RoutingCapture, by_weight, find_experts
 from model import MoescopeConfig, MoescopeForMaskedLM
 
 SMALL = {
@@ -55,6 +59,61 @@ def test_what_is_captured_is_what_the_routers_chose(family: str) -> None:
         assert torch.equal(experts[:, layer], probabilities.topk(2).indices)
     chosen = weights.sort(-1, descending=True).values
     assert torch.equal(weights, chosen), "the first choice comes first"
+
+
+def unsorted(family: str) -> PreTrainedModel:
+    """Models that take their top k with `topk(sorted=False)`; many experts, so that it shows."""
+    torch.manual_seed(0)
+    shape = SMALL | {"num_experts_per_tok": 4, "n_routed_experts": 32, "moe_intermediate_size": 8}
+    shape |= {"first_k_dense_replace": 1, "initializer_range": 0.5}
+    if family == "glm4_moe":
+        return Glm4MoeForCausalLM(Glm4MoeConfig(**shape, head_dim=8)).eval()
+    heads = {"q_lora_rank": None, "kv_lora_rank": 8, "v_head_dim": 8}
+    heads |= {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8}
+    return DeepseekV3ForCausalLM(DeepseekV3Config(**shape, **heads)).eval()
+
+
+@pytest.mark.parametrize("family", ["deepseek_v3", "glm4_moe"])
+def test_the_first_choice_comes_first_where_the_model_does_not_sort(family: str) -> None:
+    network = unsorted(family)
+    handed: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for module in find_experts(network).values():
+        module.register_forward_pre_hook(lambda _, args: handed.append((args[1], args[2])))
+    ids = torch.randint(5, 50, (4, 16), generator=torch.Generator().manual_seed(1))
+    with RoutingCapture(network) as capture, torch.no_grad():
+        network(input_ids=ids)
+        experts, weights = capture.take(torch.arange(64), 64)
+    assert (weights[..., :-1] >= weights[..., 1:]).all()
+    assert any((own[:, 0] < own.amax(-1)).any() for _, own in handed), "the model does not sort"
+    for layer, (chosen, own) in enumerate(handed):
+        assert torch.equal(experts[:, layer, 0], chosen.gather(1, own.argmax(-1, True))[:, 0])
+        for n in range(64):
+            given = dict(zip(chosen[n].tolist(), own[n].tolist(), strict=True))
+            taken = zip(experts[n, layer].tolist(), weights[n, layer].tolist(), strict=True)
+            assert given == dict(taken), "weights stay with their experts"
+
+
+@pytest.mark.parametrize("is_sorted", [False, True])
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_ordering_by_weight_equals_a_slow_twin(slots: int, is_sorted: bool) -> None:
+    generator = torch.Generator().manual_seed(slots)
+    shape, E = (30, 3, slots), 6
+    experts = torch.rand((30, 3, E), generator=generator).argsort(-1)[..., :slots]
+    weights = torch.randint(0, 4, shape, generator=generator) / 4  # many ties
+    if is_sorted:
+        weights = weights.sort(-1, descending=True).values
+    else:
+        empty = torch.rand(shape, generator=generator) < 0.3
+        experts, weights = experts.masked_fill(empty, E), weights.masked_fill(empty, 0.0)
+    ordered, own = by_weight(experts, weights, E)
+    for n in range(30):
+        for layer in range(3):
+            slots_of = list(
+                zip(experts[n, layer].tolist(), weights[n, layer].tolist(), strict=True)
+            )
+            expected = sorted(slots_of, key=lambda slot: (slot[0] == E, -slot[1]))  # stable
+            found = zip(ordered[n, layer].tolist(), own[n, layer].tolist(), strict=True)
+            assert list(found) == expected
 
 
 def test_padding_is_left_out_and_changes_nothing() -> None:

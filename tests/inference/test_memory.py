@@ -11,7 +11,7 @@ from inference.tables import RoutingTables, TableSizes
 def test_memory_is_checked_before_the_pass() -> None:
     settings = compose_config(["route.max_memory=100"]).route
     sizes = TableSizes(
-        20, 12, 64, 8, num_types=4096, num_classes=10, num_positions=16, num_special=5
+        20, 12, 64, 8, num_types=4096, num_classes=10, num_positions=16, num_special=5, top_k=8
     )
     check_memory(settings.model_copy(update={"max_memory": 1000}), sizes, 500_000)
     with pytest.raises(

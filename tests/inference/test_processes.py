@@ -69,7 +69,7 @@ def test_a_killed_share_goes_on_and_shares_add_up(
 
     with (
         open_recording(config, manifest) as recording,
-        StoreWriter(tmp_path, num_layers=2, num_experts=6, top_k=2) as writer,
+        StoreWriter(tmp_path, num_layers=2, num_experts=6, num_slots=2) as writer,
     ):
         spool = Spool(tmp_path / "spool", "key")
         with monkeypatch.context() as patched:

@@ -87,6 +87,20 @@ def test_store_equals_a_slow_twin(dataset: Config, tmp_path: Path, small_chunks:
             assert row.loss == pytest.approx(np.mean(losses[row.document]), rel=1e-3)
 
 
+def test_where_experts_choose_their_tokens_k_is_the_mean(dataset: Config, tmp_path: Path) -> None:
+    network = encoder(400, router={"name": "expert_choice"})
+    _, store = route(dataset, save(network, dataset, tmp_path))
+    tokens = store.tables["topic_stratum_tokens"].sum()
+    per_token = store.tables["topic_stratum"].sum((0, 1, 3)) / tokens
+    assert store.top_k == TOP_K == pytest.approx(per_token.mean(), abs=0.4)
+    assert not store.tables["dropped"].any()
+    chosen, weights = store.sample_experts, store.sample_weights
+    assert chosen.shape[2] == EXPERTS
+    assert (np.diff((chosen == EXPERTS).astype(int), axis=2) >= 0).all(), "empty slots are last"
+    assert (np.diff(weights, axis=2) <= 0).all(), "the first choice comes first"
+    assert len(np.unique(chosen[:, 0, 0])) > 2, "which is not always the first expert"
+
+
 def test_parts_of_the_store_agree(dataset: Config, tmp_path: Path) -> None:
     _, store = route(dataset, save(encoder(400), dataset, tmp_path), "route.max_types=50")
     tables = store.tables

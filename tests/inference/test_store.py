@@ -28,7 +28,7 @@ FACTS = StoreFacts(
 )
 
 
-def write_store(folder: Path) -> dict[str, np.ndarray]:
+def write_store(folder: Path, num_slots: int = 2) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
     tables = {
         name: generator.integers(0, 99, shape) for name, shape in FACTS.table_shapes().items()
@@ -37,13 +37,13 @@ def write_store(folder: Path) -> dict[str, np.ndarray]:
     columns |= {"id": ["x", "y", "z"], "topic": ["a", "b", "a"], "date": [None] * 3}
     columns["loss"] = np.array([1.5, np.nan, 2.5])
     counts = np.arange(18).reshape(3, 2, 3)
-    with StoreWriter(folder, num_layers=2, num_experts=3, top_k=2) as writer:
+    with StoreWriter(folder, num_layers=2, num_experts=3, num_slots=num_slots) as writer:
         for part in (slice(0, 1), slice(1, 3)):
             piece = {name: values[part] for name, values in columns.items()}
             writer.add_documents(piece, counts[part], counts[part] * 2)
         sample = {field.name: np.arange(4) for field in SAMPLE_FIELDS}
         sample["predicted_id"] = np.array([np.nan, 1, 2, 3])
-        slots = np.arange(16).reshape(4, 2, 2)
+        slots = np.arange(8 * num_slots).reshape(4, 2, num_slots)
         writer.finish(FACTS, tables, sample, slots, slots / 16)
     return tables
 
@@ -66,6 +66,14 @@ def test_a_store_reads_back_as_written(tmp_path: Path) -> None:
     assert np.array_equal(store.masked_expert_counts, 2 * store.expert_counts)
     assert np.array_equal(store.sample_experts, np.arange(16).reshape(4, 2, 2))
     assert store.sample["predicted_id"].isna().tolist() == [True, False, False, False]
+
+
+def test_a_sample_may_hold_more_slots_than_k(tmp_path: Path) -> None:
+    """Where experts choose their tokens a token has a slot for each."""
+    write_store(tmp_path, num_slots=3)
+    store = RoutingStore.open(tmp_path)
+    assert store.top_k == 2
+    assert np.array_equal(store.sample_experts, np.arange(24).reshape(4, 2, 3))
 
 
 def test_no_store_there(tmp_path: Path) -> None:

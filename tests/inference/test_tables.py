@@ -17,7 +17,7 @@ def random_tokens(
         return torch.randint(0, high, (count,), generator=generator)
 
     shape = (count, sizes.num_layers, sizes.num_experts)
-    weights, experts = torch.rand(shape, generator=generator).topk(sizes.top_k, -1)
+    weights, experts = torch.rand(shape, generator=generator).topk(sizes.num_slots, -1)
     lost = torch.rand(experts.shape, generator=generator) < drop
     stratum = draw(len(STRATA))
     targets = (stratum == 1).nonzero().squeeze(1)
@@ -92,7 +92,15 @@ def _count_token(tables: dict[str, Counter], batch: RoutedTokens, n: int, E: int
 @pytest.mark.parametrize(("layers", "experts", "top_k"), [(1, 4, 1), (3, 5, 2), (2, 8, 8)])
 def test_tables_equal_a_slow_twin(layers: int, experts: int, top_k: int) -> None:
     sizes = TableSizes(
-        3, layers, experts, top_k, num_types=6, num_classes=4, num_positions=5, num_special=2
+        3,
+        layers,
+        experts,
+        top_k,
+        num_types=6,
+        num_classes=4,
+        num_positions=5,
+        num_special=2,
+        top_k=top_k,
     )
     generator = torch.Generator().manual_seed(0)
     batches = [random_tokens(sizes, count, generator) for count in (40, 1, 73)]
@@ -111,7 +119,9 @@ def test_tables_equal_a_slow_twin(layers: int, experts: int, top_k: int) -> None
 
 
 def test_shards_merged_in_any_order_equal_one_pass_bit_for_bit() -> None:
-    sizes = TableSizes(2, 2, 6, 2, num_types=9, num_classes=3, num_positions=4, num_special=1)
+    sizes = TableSizes(
+        2, 2, 6, 2, num_types=9, num_classes=3, num_positions=4, num_special=1, top_k=2
+    )
     generator = torch.Generator().manual_seed(1)
     batches = [random_tokens(sizes, 50, generator) for _ in range(6)]
     whole, left, right = (RoutingTables(sizes) for _ in range(3))
@@ -124,7 +134,9 @@ def test_shards_merged_in_any_order_equal_one_pass_bit_for_bit() -> None:
 
 
 def test_unknown_confidence_is_nan_not_zero() -> None:
-    sizes = TableSizes(2, 2, 4, 1, num_types=3, num_classes=2, num_positions=2, num_special=1)
+    sizes = TableSizes(
+        2, 2, 4, 1, num_types=3, num_classes=2, num_positions=2, num_special=1, top_k=1
+    )
     tokens = random_tokens(sizes, 10, torch.Generator().manual_seed(2))
     known, unknown = RoutingTables(sizes), RoutingTables(sizes)
     known.add(tokens)
@@ -133,3 +145,12 @@ def test_unknown_confidence_is_nan_not_zero() -> None:
     for name in ("stratum_entropy", "topic_stratum_mass", "topic_stratum_margin"):
         assert np.isfinite(known.arrays()[name]).all()
         assert np.isnan(unknown.arrays()[name]).all()
+
+
+def test_empty_slots_are_no_drops_where_experts_choose_tokens() -> None:
+    sizes = TableSizes(
+        2, 2, 4, 4, num_types=3, num_classes=2, num_positions=2, num_special=1, top_k=2
+    )
+    tables = RoutingTables(sizes)
+    tables.add(random_tokens(sizes, 30, torch.Generator().manual_seed(3), drop=0.5))
+    assert not tables.arrays()["dropped"].any()
