@@ -12,7 +12,7 @@ from ..records import rows
 from ..text import number, p_text, percent, plot_label
 from .theme import against_null, baseline, figure, percent_axis, topic_style, values, whiskers
 
-MULTIPLE_HEIGHT, MULTIPLES_PER_ROW = 270, 3
+MULTIPLE_HEIGHT, MULTIPLES_PER_ROW, LEGEND_ROW = 270, 3, 22
 CELL_HEIGHT, MARGINS = 56, 90
 
 
@@ -82,6 +82,15 @@ def multiples_figure(
         y_title: its name and unit.
     """
     across = min(len(settings.columns), MULTIPLES_PER_ROW)
+    result = _multiples(measures, settings, column, y_title, across)
+    narrow = _multiples(measures, settings, column, y_title, 1).layout.to_plotly_json()
+    return result.update_layout(meta={"narrow": narrow})
+
+
+def _multiples(
+    measures: pd.DataFrame, settings: pd.DataFrame, column: str, y_title: str, across: int
+) -> go.Figure:
+    """Draws `multiples_figure` with so many plots in a row."""
     down = -(-len(settings.columns) // across)
     grid = make_subplots(
         down,
@@ -90,35 +99,51 @@ def multiples_figure(
         horizontal_spacing=0.04,
         vertical_spacing=0.3 / down,
     )
-    result = figure([], x_title="", y_title="", height=MULTIPLE_HEIGHT * down, showlegend=False)
-    grid.update_layout(result.layout, overwrite=False)
-    points = values(measures[column])
-    colours = [topic_style(position).colour for position in range(len(measures))]
+    legend_rows = -(-len(measures) // across)
+    height = MULTIPLE_HEIGHT * down + LEGEND_ROW * legend_rows
+    grid.update_layout(figure([], x_title="", y_title="", height=height).layout, overwrite=False)
+    grid.update_layout(legend={"y": 1, "itemclick": False, "itemdoubleclick": False})
+    runs = [plot_label(run) for run in measures.run]
+    looks = [topic_style(position) for position in range(len(runs))]
+    markers = {
+        "color": [look.colour for look in looks],
+        "symbol": [look.symbol for look in looks],
+        "size": 10,
+        "opacity": 0.85,
+        "line": {"width": [1.6 if "open" in look.symbol else 0 for look in looks]},
+    }
+    for run, look in zip(runs, looks, strict=True):  # for the legend alone
+        key = {"color": look.colour, "symbol": look.symbol, "size": 10}
+        grid.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=run, marker=key))
     for place, name in enumerate(settings.columns):
         row, col = place // across + 1, place % across + 1
         numbers, positions = _positions(settings[name].reindex(measures.run))
         trace = go.Scatter(
             x=positions,
-            y=points,
+            y=values(measures[column]),
             mode="markers",
-            marker={"color": colours, "size": 10, "opacity": 0.85},
-            text=[plot_label(run) for run in measures.run],
+            marker=markers,
+            text=runs,
+            showlegend=False,
             hovertemplate=f"%{{text}}<br>{name} %{{x}}: %{{y:.4g}}<extra></extra>",
         )
         grid.add_trace(trace, row, col)
-        grid.update_xaxes(
-            title={"text": name},
-            type="linear" if numbers else "category",
-            automargin=True,
-            zeroline=False,
-            tickvals=sorted({*numbers}) or None,
-            row=row,
-            col=col,
-        )
-        if col == 1:
-            axis = measure_axis(y_title)
-            grid.update_yaxes(axis, automargin=True, zeroline=False, row=row, col=1)
-    return grid
+        _label_axes(grid, row, col, name, numbers)
+    axis = measure_axis(y_title)
+    return grid.update_yaxes(axis, automargin=True, zeroline=False, col=1)
+
+
+def _label_axes(grid: go.Figure, row: int, col: int, name: str, numbers: list[float]) -> None:
+    """Titles a small plot by its setting; ticks stand where runs do, if its values are numbers."""
+    grid.update_xaxes(
+        title={"text": name},
+        type="linear" if numbers else "category",
+        automargin=True,
+        zeroline=False,
+        tickvals=sorted({*numbers}) or None,
+        row=row,
+        col=col,
+    )
 
 
 def explained_figure(seeds: pd.DataFrame, names: Mapping[str, str], alpha: float) -> go.Figure:

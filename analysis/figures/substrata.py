@@ -58,7 +58,7 @@ def substratum_entropy_figure(frame: pd.DataFrame) -> go.Figure:
         )
         for index, (stratum, own) in enumerate(points.groupby("stratum", sort=False))
     ]
-    title = "position in the window, in tokens; special token"
+    title = "position in tokens, or special token"
     result = figure(traces, x_title=title, y_title="bits")
     result.update_yaxes(rangemode="tozero")
     top = float(np.log2(frame.expert.nunique()))

@@ -1,13 +1,24 @@
 """Topic map: distances between topics, documents in two dimensions, and the signature probe."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from ..records import rows
 from ..text import interval_text, number, p_text, percent, plot_label
-from .theme import ACCENT, MUTED, baseline, figure, percent_axis, topic_style, values, whiskers
+from .theme import (
+    ACCENT,
+    MUTED,
+    TopicStyle,
+    baseline,
+    figure,
+    percent_axis,
+    topic_style,
+    values,
+    whiskers,
+)
 
 ROW_HEIGHT, FRAME_HEIGHT, LONGEST_LABEL = 30, 190, 28
 
@@ -59,7 +70,7 @@ def points_figure(points: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
                 mode="markers",
                 name=plot_label(topic),
                 meta={"topic": index},
-                marker={"color": style.colour, "symbol": style.symbol, "size": 6, "opacity": 0.7},
+                marker=_marker(style),
                 hovertemplate=f"{plot_label(topic)}<extra></extra>",
             )
         )
@@ -70,6 +81,14 @@ def points_figure(points: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
         y_title=f"second ({percent(first.y_share)})",
         height=460,
     )
+
+
+def _marker(style: TopicStyle) -> dict[str, Any]:
+    """A document's point: thin outlines fade into the ground, so they are opaque and thicker."""
+    look: dict[str, Any] = {"color": style.colour, "symbol": style.symbol}
+    if "open" in style.symbol:
+        return look | {"size": 7, "line": {"width": 1.6}}
+    return look | {"size": 6, "opacity": 0.7}
 
 
 def probe_figure(probe: pd.DataFrame) -> go.Figure:

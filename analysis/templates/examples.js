@@ -6,7 +6,7 @@
   const byId = (name) => document.getElementById(`viewer-${name}`);
   const tokens = byId("tokens");
   const detail = byId("detail");
-  const COLOURS = 8, TURNS = 8;
+  const COLOURS = 8, TURNS = 8, ONE_COLUMN = 12; // layers in the detail box before it takes columns
   const layers = moescope.figures.layers;
   const state = { topic: "", document: 0, expert: -1, order: [], active: -1 };
 
@@ -142,6 +142,8 @@
     tokens.setAttribute("aria-activedescendant", chosen.id);
     detail.replaceChildren(...describe(own, token));
     detail.hidden = false;
+    const here = detail.querySelector(".here");
+    detail.scrollTop = here.offsetTop + here.offsetHeight / 2 - detail.clientHeight / 2;
     const box = chosen.getClientRects()[0], { offsetWidth: width, offsetHeight: height } = detail;
     const below = box.bottom + 8 + height < innerHeight;
     detail.style.left = `${Math.max(8, Math.min(box.left, innerWidth - width - 8))}px`;
@@ -200,6 +202,7 @@
   for (const topic of new Set(data.documents.map((own) => own.topic))) {
     byId("topic").append(Object.assign(element("option", "", topic), { value: topic }));
   }
+  detail.classList.toggle("many", layers.length > ONE_COLUMN);
   if (data.experts > COLOURS) { byId("numbers").checked = true; tokens.classList.add("numbered"); }
   let drawn = false;
   new IntersectionObserver((entries, observer) => {

@@ -5,7 +5,8 @@ const moescope = (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const plots = [...document.querySelectorAll(".plot")];
   const systemDark = matchMedia("(prefers-color-scheme: dark)");
-  const state = { layer: 0, hidden: new Set(), theme: null };
+  const narrow = matchMedia("(max-width: 40rem)");
+  const state = { layer: 0, hidden: new Set(), linkedTopic: null, theme: null, paper: false };
   const layerListeners = [];
   const CONFIG = {
     responsive: true, displayModeBar: false, displaylogo: false,
@@ -19,15 +20,20 @@ const moescope = (() => {
     [0, "#6cb6ee"], [0.25, "#2f6a97"], [0.5, "#1f252b"], [0.75, "#a5513c"], [1, "#f79171"],
   ];
 
+  const CELL = 10, LETTER = 7, BESIDE = 90, ABOVE = 56; // px: the narrowest cell, a letter, a colour bar
+  const PAPER = 680, FINE = 8; // px: the width of a figure on A4 or letter; columns below it touch
+  const BAR_ABOVE = { orientation: "h", x: 0, xanchor: "left", y: 1, yanchor: "bottom", lenmode: "pixels", len: 150 };
+
   const themeName = () => state.theme ?? (systemDark.matches ? "dark" : "light");
 
   function themed(layout) {
     const name = themeName();
     const { ink, grid, ground } = THEMES[name];
+    const halo = Array(4).fill(`0 0 2px ${ground}`).join(","); // a label hides no curve, and stays legible
     const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid };
     const template = {
       layout: {
-        font: { color: ink }, annotationdefaults: { bgcolor: ground, opacity: 0.88 }, xaxis: axis, yaxis: axis,
+        font: { color: ink }, annotationdefaults: { font: { shadow: halo } }, xaxis: axis, yaxis: axis,
         hoverlabel: { bgcolor: ground, bordercolor: grid, font: { color: ink } },
       },
     };
@@ -52,12 +58,53 @@ const moescope = (() => {
     return result;
   }
 
-  function draw(plot) {
+  const onPhone = () => narrow.matches && !state.paper;
+  const heatmapOf = (view) => view.data.find(({ type }) => type === "heatmap");
+
+  /* On a phone a colour bar lies above the cells, and a finger scrolls the page, not the axes. */
+  function forPhone(view) {
+    const layout = { ...view.layout, ...view.layout.meta?.narrow, dragmode: false };
+    layout.font = { ...layout.font, size: 12 };
+    const map = heatmapOf(view);
+    if (!map || map.showscale === false) return { ...view, layout };
+    layout.height += ABOVE;
+    const above = ({ colorbar = {}, ...owner }) => {
+      const title = { ...colorbar.title, side: "top" };
+      return { ...owner, colorbar: { ...colorbar, ...BAR_ABOVE, title } };
+    };
+    if (layout.coloraxis) layout.coloraxis = above(layout.coloraxis);
+    return { layout, data: view.data.map((trace) => (trace === map ? above(trace) : trace)) };
+  }
+
+  /* What a plot shows in the chosen layer; nothing where the layer has none. */
+  function viewOf(plot) {
     const views = figures.panels[plot.dataset.panel];
     const view = views[figures.layers[state.layer]] ?? views[""];
+    return view && onPhone() ? forPhone(view) : view;
+  }
+
+  /* Gives every cell of a heatmap its width: what does not fit the screen scrolls sideways. */
+  function makeRoom(plot) {
+    const view = viewOf(plot);
+    if (!view) return;
+    plot.style.minHeight = `${view.layout.height}px`;
+    const map = heatmapOf(view);
+    if (!map) return;
+    const labels = LETTER * Math.max(...map.y.map((label) => String(label).length));
+    const around = labels + (onPhone() ? 0 : BESIDE);
+    plot.style.minWidth = state.paper ? "" : `${around + CELL * map.x.length}px`;
+    const frame = plot.parentElement;
+    if (frame.scrollWidth > frame.clientWidth) frame.tabIndex = 0;
+    else frame.removeAttribute("tabindex");
+  }
+
+  function draw(plot) {
+    const view = viewOf(plot);
     if (!view) return Plotly.purge(plot);
     const data = structuredClone(view.data.map(filtered));
-    return Plotly.react(plot, data, structuredClone(themed(view.layout)), CONFIG);
+    const width = state.paper ? PAPER : plot.clientWidth;
+    for (const trace of data) if (trace.xgap && width < FINE * trace.x.length) trace.xgap = 0;
+    return Plotly.react(plot, data, { ...structuredClone(themed(view.layout)), width }, CONFIG);
   }
 
   function redraw(wanted = () => true) {
@@ -91,6 +138,12 @@ const moescope = (() => {
     redraw();
   }
 
+  /* A filter that the reader sets by hand: no address takes it away. */
+  function choose(hidden) {
+    state.linkedTopic = null;
+    setHidden(hidden);
+  }
+
   function setTheme(name) {
     state.theme = name;
     root.dataset.theme = themeName();
@@ -100,6 +153,13 @@ const moescope = (() => {
     redraw();
   }
 
+  /* Shows the one topic that an address names; an address without one takes that filter away. */
+  function linkTopic(topic) {
+    if (topic !== null) setHidden(new Set([...figures.topics.keys()].filter((index) => index !== topic)));
+    else if (state.linkedTopic !== null) setHidden(new Set());
+    state.linkedTopic = topic;
+  }
+
   /* Follows "#section", "#layer=2&expert=5", "#topic=name", "#section&layer=2". */
   function follow(hash) {
     const parts = new URLSearchParams(hash.slice(1));
@@ -107,11 +167,10 @@ const moescope = (() => {
     const layer = figures.layers.indexOf(parts.get("layer"));
     if (layer >= 0) setLayer(layer);
     const topic = (figures.topics ?? []).indexOf(parts.get("topic"));
-    if (topic >= 0) {
-      setHidden(new Set([...figures.topics.keys()].filter((index) => index !== topic)));
-      id ??= "figure-topics";
-    }
-    if (parts.has("expert")) id ??= `L${figures.layers[state.layer]}E${parts.get("expert")}`;
+    linkTopic(topic >= 0 ? topic : null);
+    if (topic >= 0) id ??= "figure-topics";
+    const known = layer >= 0 || !parts.has("layer"); // an expert of a layer that is not here is nobody
+    if (parts.has("expert") && known) id ??= `L${figures.layers[state.layer]}E${parts.get("expert")}`;
     const target = id && document.getElementById(id);
     if (!target) return;
     for (const marked of document.querySelectorAll(".profile.found")) marked.classList.remove("found");
@@ -128,7 +187,9 @@ const moescope = (() => {
   /* Keeps the address a link to what is on the screen. */
   function rememberLayer() {
     const section = document.querySelector(".contents a[aria-current]")?.hash.slice(1) ?? "verdict";
-    history.replaceState(null, "", `#${section}&layer=${figures.layers[state.layer]}`);
+    const topic = state.linkedTopic === null ? {} : { topic: figures.topics[state.linkedTopic] };
+    const parts = new URLSearchParams({ layer: figures.layers[state.layer], ...topic });
+    history.replaceState(null, "", `#${section}&${parts}`);
   }
 
   function drawOnce(plot) {
@@ -156,7 +217,7 @@ const moescope = (() => {
       const hidden = new Set(state.hidden);
       if (target.checked) hidden.delete(Number(target.value));
       else hidden.add(Number(target.value));
-      setHidden(hidden);
+      choose(hidden);
     }
   });
   document.addEventListener("click", ({ target }) => {
@@ -164,15 +225,23 @@ const moescope = (() => {
     for (const open of document.querySelectorAll(".filter[open]")) {
       if (open !== filter) open.open = false;
     }
-    if (target.matches(".all")) setHidden(new Set());
+    if (target.matches(".all")) choose(new Set());
     if (target.matches(".only")) {
-      setHidden(new Set([...filter.querySelectorAll("input.topic")].map((box) => Number(box.value))));
+      choose(new Set([...filter.querySelectorAll("input.topic")].map((box) => Number(box.value))));
     }
     if (target.id === "theme") setTheme(themeName() === "dark" ? "light" : "dark");
     if (target.matches(".save")) save(document.querySelector(`.plot[data-panel="${target.dataset.panel}"]`));
   });
-  document.addEventListener("keydown", ({ key }) => {
-    if (key === "Escape") for (const open of document.querySelectorAll(".filter[open]")) open.open = false;
+  document.addEventListener("keydown", ({ key, target }) => {
+    if (key !== "Escape") return;
+    for (const filter of document.querySelectorAll(".filter[open]")) {
+      if (filter.contains(target)) filter.querySelector("summary").focus();
+      filter.open = false;
+    }
+  });
+  document.addEventListener("focusout", ({ target, relatedTarget }) => {
+    const filter = target.closest(".filter[open]");
+    if (filter && relatedTarget && !filter.contains(relatedTarget)) filter.open = false;
   });
 
   const seen = new IntersectionObserver((entries) => {
@@ -195,15 +264,23 @@ const moescope = (() => {
   setLayer(0);
   setTheme(null);
   systemDark.addEventListener("change", () => { if (!state.theme) setTheme(null); });
+  plots.forEach(makeRoom);
+  narrow.addEventListener("change", () => { plots.forEach(makeRoom); redraw(); });
+  addEventListener("resize", () => plots.forEach(makeRoom));
   plots.forEach((plot) => seen.observe(plot));
   document.querySelectorAll("section[id]").forEach((section) => here.observe(section));
   let themeBeforePrint = null;
+  function setPaper(paper, theme) {
+    state.paper = paper;
+    plots.forEach(makeRoom);
+    setTheme(theme);
+  }
   addEventListener("beforeprint", () => {
     themeBeforePrint = state.theme;
+    setPaper(true, "light");
     plots.forEach(drawOnce);
-    setTheme("light");
   });
-  addEventListener("afterprint", () => setTheme(themeBeforePrint));
+  addEventListener("afterprint", () => setPaper(false, themeBeforePrint));
   addEventListener("hashchange", () => follow(location.hash));
   if (location.hash) follow(location.hash);
   return { figures, state, go, onLayer: (listener) => layerListeners.push(listener) };

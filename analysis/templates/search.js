@@ -31,14 +31,21 @@
   }
   let all = null;
 
+  function rankExpert(key, wanted) {
+    if (key === wanted) return 0;
+    if (key.startsWith(wanted)) return 1;
+    return key.endsWith(wanted) && wanted.startsWith("e") ? 2 : -1;
+  }
+
   function matches(query) {
     const wanted = plain(query);
     if (!wanted) return [];
     all ??= entries();
+    const number = wanted.replace(/^layer(?=\d)/, "l").replace(/expert(?=\d)/, "e"); // "expert 3" is E3
     const rank = ({ kind, key }) => {
+      if (kind === "expert") return rankExpert(key, number);
       if (key === wanted) return 0;
       if (key.startsWith(wanted)) return 1;
-      if (kind === "expert") return key.endsWith(wanted) && wanted.startsWith("e") ? 2 : -1;
       return key.includes(wanted) ? 3 : -1;
     };
     const counts = { expert: 0, topic: 0, token: 0 };

@@ -85,3 +85,42 @@ def test_no_serious_violation(browser: Browser, comparison: Path, axe: str, sche
     for summary in page.locator("details summary").all():
         summary.click()
     assert grave_violations(page, axe) == []
+
+
+def test_settings_name_their_runs_and_stand_in_one_column_on_a_phone(
+    browser: Browser, comparison: Path
+) -> None:
+    figure = ".plot[data-panel=by-setting-validation-loss]"
+    runs = pd.read_csv(comparison / "tables" / "runs.csv").run.tolist()
+    lefts = {}
+    for width in (1280, 390):
+        page, troubles = visit(browser, comparison, width)
+        assert page.locator(f"{figure} .legendtext").all_text_contents() == runs
+        boxes = [plot.bounding_box() for plot in page.locator(f"{figure} .nsewdrag").all()]
+        lefts[width] = {round(box["x"]) for box in boxes if box}
+        titles = [title.bounding_box() for title in page.locator(f"{figure} [class$=title]").all()]
+        assert all(title["x"] + title["width"] <= width for title in titles if title)
+        assert troubles == []
+    assert len(lefts[390]) == 1
+    page.context.close()
+
+
+def test_sorting_marks_stay_behind_the_first_column(browser: Browser, comparison: Path) -> None:
+    page, _ = visit(browser, comparison, width=390)
+    table = page.locator(".scroll.wide")
+    table.scroll_into_view_if_needed()
+    seen = table.evaluate(
+        """table => {
+            const box = document.querySelector(".runs thead th").getBoundingClientRect();
+            const seen = new Set();
+            for (let left = 0; left < 400; left += 8) {
+                table.scrollLeft = left;
+                for (let y = box.top + 4; y < box.bottom - 2; y += 4) {
+                    const middle = (box.left + box.right) / 2;
+                    seen.add(document.elementFromPoint(middle, y).closest("th")?.cellIndex);
+                }
+            }
+            return [...seen];
+        }"""
+    )
+    assert seen == [0]
