@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pkgutil import resolve_name
 
 from configs.cli import main as run
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage(), end="")
         return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(version("moescope"))
+        return 0
     name, *rest = arguments
     commands = [*STAGES, *COMMANDS, "pipeline"]
     if name not in commands:

@@ -15,6 +15,7 @@ from configs.progress import progress_bar
 from inference.store import RoutingStore
 
 from .compare_runs import ComparedRun
+from .compare_seeds import ALPHA
 from .compare_settings import loss_groups, tokenizers
 from .matching import match_experts, run_similarity
 from .records import largest
@@ -32,9 +33,10 @@ def run_measures(runs: Sequence[ComparedRun]) -> pd.DataFrame:
         documents), `below_unigram` (nats that the validation loss lies under the unigram entropy
         of its labels), `validation_accuracy`, `nats_per_byte` (validation loss × tokens per byte),
         `train_tokens`, `parameters`, `active_parameters`; of the layer with most topic information
-        `topic_layer`, `topic_bits`, `topic_share` (of log2 T), `topic_p` (family-wise over
-        layers), `band`; there, too, `class_share`, `token_share` and `topic_entropy_share` (of the
-        routing's entropy, explained by token class, token and topic); over all layers `beyond_p`
+        (of those where it is beyond chance, if there are such) `topic_layer`, `topic_bits`,
+        `topic_share` (of log2 T), `topic_p` (family-wise over layers), `band`; there, too,
+        `class_share`, `token_share` and `topic_entropy_share` (of the routing's entropy, explained
+        by token class, token and topic); over all layers `beyond_p`
         (smallest family-wise p of topic beyond vocabulary), `max_violation` (largest),
         `effective_experts` (smallest), `dead_experts` (sum); `elapsed_s`. NaN or "" where a run
         has no such number.
@@ -73,7 +75,8 @@ def _routing(run: ComparedRun) -> dict[str, Any]:
         row["dead_experts"] = layers.dead_experts.sum()
         row["beyond_p"] = layers.beyond_p.min()
     if len(measured):
-        top = largest(measured, "topic_share")
+        sure = measured[measured.topic_p <= ALPHA]
+        top = largest(sure if len(sure) else measured, "topic_share")
         row |= {"topic_layer": str(top.layer), "band": top.band}
         for name in ("topic_bits", "topic_share", "topic_p"):
             row[name] = getattr(top, name)

@@ -87,7 +87,6 @@ def _topics(measures: pd.DataFrame) -> list[Sentence]:
     if known.empty:
         return []
     sure = known[known.topic_p <= ALPHA]
-    most, least = largest(known, "topic_share"), rows(known.loc[[known.topic_share.idxmin()]])[0]
     text = [
         f"layer {row.topic_layer}, {percent(row.topic_share)} ({row.band}, "
         f"p {number(row.topic_p, 2)})"
@@ -97,11 +96,14 @@ def _topics(measures: pd.DataFrame) -> list[Sentence]:
     claim = f"No evidence of topic information in any of {len(known)} runs."
     if len(sure):
         which = "every run" if len(sure) == len(known) else f"{len(sure)} of {len(known)} runs"
+        most, least = largest(sure, "topic_share"), rows(sure.loc[[sure.topic_share.idxmin()]])[0]
         claim = (
             f"Topic information in {which}; at its strongest {percent(most.topic_share)} "
-            f"({most.band}) in {visible(most.run)}, {percent(least.topic_share)} ({least.band}) in "
-            f"{visible(least.run)}."
+            f"({most.band}) in {visible(most.run)}"
         )
+        if len(sure) > 1:
+            claim += f", {percent(least.topic_share)} ({least.band}) in {visible(least.run)}"
+        claim += "."
     return [
         Sentence(
             "topic",
@@ -128,7 +130,7 @@ def _forms(measures: pd.DataFrame) -> list[Sentence]:
     return [
         Sentence(
             "form",
-            "finding" if len(form) else "none",
+            "fact",
             f"Form weighs more than topic in {which}: the token class explains more of the "
             "routing's entropy than the topic does."
             if len(form)

@@ -230,8 +230,9 @@ def _methods_section(comparison: Comparison) -> Section:
     notes = [
         (
             "Most topical layer",
-            "The layer with the largest share of topic information of its run, which favours "
-            "chance a little: the same for all runs of one depth.",
+            "The layer with the largest share of topic information of its run, of those where it "
+            "is beyond chance, if any. The choice favours chance a little, alike for all runs of "
+            "one depth.",
         ),
         (
             "Same labels",

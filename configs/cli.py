@@ -133,7 +133,8 @@ def _run_stages(stages: Sequence[Stage], config: Config, command: str) -> None:
 def _say_next(stage: Stage, arguments: Sequence[str]) -> None:
     # a function of the module: launchers pickle `job` and what it names, and no console pickles
     if stage.next_stage:
-        overrides = " ".join(shlex.quote(a) for a in arguments if not a.startswith("-"))
+        kept = (a for a in arguments if not a.startswith(("-", "force=")))
+        overrides = " ".join(map(shlex.quote, kept))
         line = f"next: moescope {stage.next_stage} {overrides}".rstrip()
         console.print(line, markup=False, soft_wrap=True)
 

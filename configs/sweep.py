@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from rich.table import Table
 
@@ -113,12 +114,13 @@ def swept(overrides: Sequence[str], arguments: Sequence[str], keys: Collection[s
 
     Args:
         overrides: of one run.
-        arguments: what was typed for all of them, which tells none apart,
+        arguments: what was typed for all of them: what is no list of values tells none apart,
         keys: except for the keys that the experiment itself sweeps.
     """
-    fixed = {argument for argument in arguments if argument.partition("=")[0] not in keys}
-    own = (o for o in overrides if o not in fixed and o.partition("=")[0] not in SAME_RUN)
-    return ",".join(sorted(own))
+    typed = OverridesParser.create().parse_overrides([a for a in arguments if a[:1] != "-"])
+    fixed = {o.key_or_group for o in typed if not o.is_sweep_override()} - {*keys}
+    key_of = {o: o.partition("=")[0].lstrip("+") for o in overrides}
+    return ",".join(sorted(o for o, key in key_of.items() if key not in {*fixed, *SAME_RUN}))
 
 
 def run_name(name: str, overrides: str) -> str:

@@ -6,14 +6,18 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from analysis.compare_measures import _routing
 from analysis.compare_page import MEASURES, cell_text
 from analysis.compare_runs import find_runs, run_labels
+from analysis.compare_verdict import _topics
 from configs.compose import compose_config
 from configs.errors import UserError
 from configs.manifest import Manifest
@@ -169,6 +173,31 @@ def test_renumbered_experts_are_matched_and_runs_are_alike(comparison: Path) -> 
     matches = pd.read_csv(comparison / "tables" / "matched-experts.csv")
     turned = matches[matches.second == "rate=0.3"]
     assert turned[turned.layer == 0].matched_expert.tolist() == [3, 1, 4, 0, 7, 6, 5, 2]
+
+
+def routed(name: str, layers: list[tuple[float, float]]) -> dict[str, Any]:
+    """The measures of a run with these shares of log2 T and p-values by layer."""
+    summary = [
+        {
+            "layer": layer,
+            "topic_information_bits": share,
+            "topic_information_share": share,
+            "family_p_value": p_value,
+            "band": "weak",
+        }
+        for layer, (share, p_value) in enumerate(layers)
+    ]
+    run = SimpleNamespace(name=name, summary={"layers": summary}, tables={})
+    return {"run": name, **_routing(run)}
+
+
+def test_topic_claims_rest_on_layers_beyond_chance() -> None:
+    unsure, sure = routed("unsure", [(0.03, 0.5)]), routed("sure", [(0.01, 0.004), (0.012, 0.2)])
+    assert (sure["topic_layer"], sure["topic_p"]) == ("0", 0.004)
+    (both,) = _topics(pd.DataFrame([unsure, sure]))
+    assert both.claim == ("Topic information in 1 of 2 runs; at its strongest 1.0% (weak) in sure.")
+    (none,) = _topics(pd.DataFrame([unsure]))
+    assert none.claim == "No evidence of topic information in any of 1 runs."
 
 
 def test_settings_of_several_runs_are_held_against_seeds(comparison: Path) -> None:

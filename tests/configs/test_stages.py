@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -10,7 +11,7 @@ import pytest
 from configs.schema import Config
 from configs.stage import Stage
 from configs.stages import STAGES
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Command
 
 LIGHT = """
 import sys, moescope
@@ -30,6 +31,11 @@ def test_work_and_fingerprints_are_where_the_stage_says(stage: Stage) -> None:
     )
     assert {*stage.sections, *stage.side_sections} <= set(Config.model_fields)
     assert set(stage.inputs) <= set(STAGES)
+
+
+def test_the_version_is_told(command: Command) -> None:
+    done = command("--version")
+    assert (done.returncode, done.stdout) == (0, f"{version('moescope')}\n")
 
 
 def run_light(*arguments: str) -> subprocess.CompletedProcess[str]:

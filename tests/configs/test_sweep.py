@@ -46,7 +46,11 @@ def test_a_launcher_with_processes_of_its_own_runs_a_sweep(
 
 def test_runs_are_named_by_what_differs() -> None:
     shared = ["train.epochs=2", "experiment=demo", "paths.runs=there"]
-    assert swept([*shared, "seed=1", "router=switch"], shared) == "router=switch,seed=1"
+    typed = [*shared, "seed=0,1", "router=topk,switch"]
+    assert swept([*shared, "seed=1", "router=switch"], typed) == "router=switch,seed=1"
+    spelt = ["train.group_by_length=true", "train.learning_rate=1e-3", "seed=0,1"]  # Hydra's: True
+    run = ["train.group_by_length=True", "train.learning_rate=0.001", "seed=1"]
+    assert swept(run, spelt) == "seed=1"
     one = ["experiment=source_sweep", "setting=length64_mask30"]
     assert swept(one, one, {"setting"}) == "setting=length64_mask30"
     assert run_name("demo", "source.path=/a b/c") == "demo,source.path=_a_b_c"
