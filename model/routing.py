@@ -48,13 +48,6 @@ class Routing(NamedTuple):
         counts = ids.new_zeros(self.num_experts + 1)
         return counts.scatter_add_(0, ids, torch.ones_like(ids))[:-1]
 
-    def drop_rate(self) -> Tensor:
-        """Share of chosen slots that capacity dropped, a scalar in [0, 1]."""
-        if self.dropped is None:
-            return self.logits.new_zeros(())
-        chosen = (self.expert_ids < self.num_experts).sum().clamp(min=1)
-        return self.dropped.sum() / chosen
-
 
 class RoutingContext(NamedTuple):
     """What a router may look at besides the hidden states."""

@@ -30,6 +30,8 @@ def test_routing_sums_equal_a_loop_over_real_tokens() -> None:
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
     padding = mask.flatten() == 0
     routings = [make_routing(seed, 8, 5, 2, padding) for seed in (0, 1)]
+    full = routings[1].expert_ids == 0  # an expert without room
+    routings[1] = routings[1]._replace(dropped=full)
     sums = MetricSums()
     sums.add(routing_sums(routings, mask))
     host = sums.to_host(None)
@@ -45,6 +47,9 @@ def test_routing_sums_equal_a_loop_over_real_tokens() -> None:
         np.testing.assert_array_equal(host["choices"][layer], choices)
         assert host["entropy"][layer] == pytest.approx(entropy, rel=1e-5)
     assert host["choices"].sum() == 2 * 2 * int(mask.sum())
+    assert host["dropped"].tolist() == [0, host["choices"][1, 0]]
+    _, layer = summarise_layers(host, [0, 1])
+    assert layer["drop_rate"] == pytest.approx(layer["load"][0]) != 0
 
 
 @pytest.mark.parametrize(
