@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from configs.splitmix import splitmix64
+
 LEVEL = 0.95
 FEWEST_FOR_INTERVAL = 3
 
@@ -23,16 +25,8 @@ def poisson_weights(ids: Sequence[str], draws: int, seed: int) -> np.ndarray:
         ],
         dtype=np.uint64,
     )
-    steps = np.arange(1, draws + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    uniform = _splitmix(keys[None, :] + steps[:, None]) / 2.0**64
+    uniform = splitmix64(keys[None, :], np.arange(draws)[:, None]) / 2.0**64
     return np.searchsorted(stats.poisson.cdf(np.arange(20), 1.0), uniform).astype(np.float32)
-
-
-def _splitmix(state: np.ndarray) -> np.ndarray:
-    """Mixes 64-bit states into 64-bit values (Steele et al. 2014, SplitMix64)."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
 
 
 def bootstrap_topic_sums(

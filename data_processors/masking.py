@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from configs.schema_dataset import Masking, NoMasking, SpanMasking
+from configs.splitmix import Keys, splitmix64
 
 from .tokenizers import TokenizerFacts
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-Keys = NDArray[np.uint64]
-
-GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
 class MaskKind(IntEnum):
@@ -42,19 +40,6 @@ class Stream(IntEnum):
     KIND = 2
     REPLACEMENT = 3
     SPAN = 4
-
-
-def _mix(state: Keys) -> Keys:
-    """Finaliser of SplitMix64 (Steele, Lea & Flood 2014): a bijection that scatters every bit."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-def _step(keys: Keys, counters: NDArray[np.integer] | int) -> Keys:
-    """Output number `counters` of the SplitMix64 generators that start at `keys`."""
-    steps = np.atleast_1d(np.asarray(counters, np.int64)).astype(np.uint64) + np.uint64(1)
-    return _mix(keys + GAMMA * steps)
 
 
 def _unit_interval(bits: Keys) -> NDArray[np.float64]:
@@ -82,8 +67,8 @@ class Content:
 
     def uniform(self, stream: Stream, at: NDArray[np.integer]) -> NDArray[np.float64]:
         """Draws from [0, 1) for the tokens numbered `at`, by their place in the example."""
-        keys = _step(self.keys, stream)[self.rows[at]]
-        return _unit_interval(_step(keys, self.positions[at]))
+        keys = splitmix64(self.keys, stream)[self.rows[at]]
+        return _unit_interval(splitmix64(keys, self.positions[at]))
 
 
 Strategy = Callable[[Content, Masking], Bools]
@@ -166,8 +151,8 @@ class Batch:
         blocks, starts = first.copy(), first.copy()
         blocks[1:] = (np.diff(places) != 1) | (np.diff(rows) != 0)
         starts[1:] = blocks[1:] | (np.diff(words) != 0)
-        keys = _step(np.zeros(1, np.uint64), seed)
-        keys = _step(_step(keys, self.epochs), self.example_ids)
+        keys = splitmix64(np.zeros(1, np.uint64), seed)
+        keys = splitmix64(splitmix64(keys, self.epochs), self.example_ids)
         return Content(keys, rows, places - offsets[rows], starts, blocks), places
 
 
@@ -194,7 +179,7 @@ def select_units(content: Content, starts: Bools, probability: float) -> tuple[B
     before = np.cumsum(size) - size
     before -= np.repeat(before[row_starts], np.diff(row_starts, append=len(row)))
     total = np.bincount(row, weights=size, minlength=len(content.keys))
-    turn = _unit_interval(_step(_step(content.keys, Stream.TURN), 0)) * total
+    turn = _unit_interval(splitmix64(splitmix64(content.keys, Stream.TURN), 0)) * total
     middles = before + size / 2
     chosen = (middles - turn[row]) % total[row] < probability * total[row]
 

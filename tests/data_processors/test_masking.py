@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from configs.schema_dataset import Masking, SpanMasking, TokenMasking, WholeWordMasking
+from configs.splitmix import splitmix64
 from data_processors.masking import (
     Batch,
     Content,
     MaskKind,
     Stream,
-    _step,
     cut_probability,
     mask_batch,
     select_units,
@@ -74,7 +74,7 @@ def is_selected(kinds: NDArray[np.int8]) -> NDArray[np.bool_]:
 def test_generator_is_splitmix64() -> None:
     state = np.zeros(1, np.uint64)
     published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
-    assert [int(_step(state, n)[0]) for n in range(3)] == published
+    assert [int(splitmix64(state, n)[0]) for n in range(3)] == published
 
 
 @pytest.mark.parametrize("probability", [0.05, 0.15, 0.4])
@@ -229,7 +229,9 @@ def slow_select(content: Content, starts: NDArray[np.bool_], probability: float)
         units = [u for u, first in enumerate(firsts) if content.rows[first] == row]
         ends = [*firsts[1:], len(starts)]
         n = int((content.rows == row).sum())
-        turn = float(_step(_step(content.keys[[row]], Stream.TURN), 0)[0] >> np.uint64(11))
+        turn = float(
+            splitmix64(splitmix64(content.keys[[row]], Stream.TURN), 0)[0] >> np.uint64(11)
+        )
         turn *= 2.0**-53 * n
         fate, place = {}, 0
         shuffled = sorted(units, key=lambda u: order_draw[u])
