@@ -65,13 +65,14 @@ def gather_findings(config: Config, inputs: Mapping[str, Manifest]) -> Findings:
     audit = read_audit(paths.corpus / "audit.json")
     manifests = made_this(inputs)
     quality = model_quality(manifests.get("train"))
+    curves = read_training_curves(paths.metrics) if "train" in manifests else None
     return Findings(
         store=store,
         results=results,
         audit=audit,
-        curves=read_training_curves(paths.metrics) if "train" in manifests else None,
+        curves=curves,
         quality=quality,
-        verdict=write_verdict(results, quality, audit.warnings),
+        verdict=write_verdict(results, quality, audit.warnings, curves),
         manifests=manifests,
         started_at=started_at,
     )

@@ -36,7 +36,10 @@ FIGURE_OF = {
     "time": "time",
     "senses": "senses",
     "model": "loss",
+    "dropped": "drop-curve",
     "corpus": "documents",
+    "lengths": "lengths",
+    "overlap": "overlap",
 }  # subject of a sentence → the figure that shows it
 
 

@@ -93,7 +93,7 @@ def sections(findings: Findings) -> list[Section]:
     """Builds the chapters between the verdict and the examples."""
     results = findings.results
     return [
-        model_section(findings.audit, findings.curves, findings.quality, results),
+        model_section(findings),
         load_section(results),
         topics_section(results),
         depth_section(results),

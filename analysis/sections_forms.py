@@ -1,11 +1,10 @@
 """Figures on form: topic against token class and token identity."""
 
 from .figures.forms import class_heatmap, forms_figure
+from .figures.theme import ratio_scale
 from .page import ALL_LAYERS, Panel
 from .records import rows
 from .results import RoutingResults
-
-SMALLEST_SCALE, LARGEST_SCALE = 0.5, 3.0  # log2; colours stop there, the numbers do not
 
 
 def forms_panel(results: RoutingResults) -> Panel:
@@ -34,12 +33,12 @@ def class_panels(results: RoutingResults) -> list[Panel]:
     if classes.empty:
         return []
     tokens = classes.drop_duplicates("class")
-    limit = min(LARGEST_SCALE, max(SMALLEST_SCALE, float(classes.log2_ratio.abs().max())))
+    limit, beyond = ratio_scale(classes.log2_ratio)
     return [
         Panel(
             "classes",
             "Token class × expert",
-            "Red: chosen more for this kind of token than for all tokens; blue: less.",
+            f"Red: chosen more for this kind of token than for all tokens; blue: less.{beyond}",
             f"n = {', '.join(f'{row.tokens:,} {row[0]}' for row in rows(tokens))} tokens. "
             "Unit: log2 of the class's share over the share of all tokens. Baseline: 0; "
             "intervals on hover count tokens as independent.",

@@ -4,7 +4,7 @@ from .figures.topic_map import distance_figure, points_figure, probe_figure
 from .page import ALL_LAYERS, Panel
 from .records import rows
 from .results import RoutingResults
-from .text import percent
+from .text import count_range, percent
 from .topic_map import topic_order
 
 
@@ -19,14 +19,14 @@ def _distance_panels(results: RoutingResults) -> list[Panel]:
         return []
     order = topic_order(frame)
     limit = max(2.0, float(frame.ratio.max()))
-    fewest, most = int(frame.documents.min()), int(frame.documents.max())
+    sizes = count_range(frame.documents.min(), frame.documents.max())
     return [
         Panel(
             "topic-map",
             "Distance between topics",
             "Dark: two topics are routed as alike as two halves of one topic; bright: further "
             "apart. Topics routed alike stand side by side.",
-            f"n = {fewest:,} to {most:,} documents per topic, halved {frame.splits.iloc[0]} times "
+            f"n = {sizes} documents per topic, halved {frame.splits.iloc[0]} times "
             "at random. Unit: Jensen–Shannon distance between halves of two topics over that "
             "between halves of one. Baseline: 1.",
             {

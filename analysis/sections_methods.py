@@ -31,15 +31,20 @@ DEFINITIONS = (
     ),
     (
         "P-values",
-        "Documents are the unit: whole documents swap topics, P times, the same P permutations "
-        "for every test; p = (b + 1) / (P + 1). Family-wise over layers by the largest "
-        "standardised information, over cells (layers × experts × topics) by the largest "
+        "Documents are the unit: whole documents swap topics, P times; p = (b + 1) / (P + 1). "
+        "Topic information, its cells, topic beyond vocabulary, the tests by origin and those of "
+        "time share one set of permutations, of which the probe takes the first "
+        "(report.probe_permutations). Knock-outs and senses draw their own; whether a topic needs "
+        "its own expert is a bootstrap-t over its documents. Family-wise over layers by the "
+        "largest standardised information, over cells (layers × experts × topics) by the largest "
         "studentised deviation. Below 10 documents per topic no p-value is given.",
     ),
     (
         "Intervals",
-        "95% percentile intervals of a document bootstrap with Poisson(1) weights; for tokens of "
-        "an expert, binomial.",
+        "95% percentile intervals of a document bootstrap with Poisson(1) weights, over origins "
+        "for time. Resampling adds bias of its own to topic information, whose draws are centred "
+        "on the estimate (and may reach below 0), and to MaxVio and effective experts, whose "
+        "intervals allow for it. For tokens and token classes of an expert, binomial.",
     ),
     (
         "Log2 ratio",
@@ -54,10 +59,10 @@ def methods_section(manifests: Mapping[str, Manifest], settings: Mapping[str, An
     notes += [(f"report.{name}", str(value)) for name, value in settings.items()]
     listings = [
         (
-            f"{manifest.command} · seed {manifest.seed} · result {manifest.fingerprint}",
+            f"{stage}: {manifest.command} · seed {manifest.seed} · result {manifest.fingerprint}",
             "\n".join(_flat(manifest.config)),
         )
-        for manifest in manifests.values()
+        for stage, manifest in manifests.items()
     ]
     versions = next(iter(manifests.values())).versions
     notes.append(("Versions", ", ".join(f"{name} {version}" for name, version in versions.items())))

@@ -17,8 +17,8 @@ class Sentence:
 
     Attributes:
         subject: what it is about ("topic", "beyond vocabulary", "experts", "knock-out",
-            "masked", "load", "form", "vocabulary", "model", "corpus"); it decides the figure
-            that a reader is sent to.
+            "masked", "load", "dropped", "form", "vocabulary", "model", "corpus", "lengths",
+            "overlap", "audit"); it decides the figure that a reader is sent to.
         tone: a finding, no evidence, a plain fact, or a warning.
         claim: the answer in one sentence.
         evidence: numbers with n, unit and baseline.

@@ -56,18 +56,25 @@ def plot_label(text: str, limit: int = MAX_LABEL) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Formats with so many significant digits, without an exponent for everyday sizes."""
+    """Formats with so many significant digits and at most 6 decimals; "0" if nothing is left."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
         return "0"
-    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(places, 6)}f}".replace("-", "−")
+    places = min(6, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+    if round(value, places) == 0:
+        return "0"
+    return f"{value:,.{places}f}".replace("-", "−")
 
 
 def percent(share: float, digits: int = 2) -> str:
     """Formats a share in percent with so many significant digits."""
     return f"{number(100 * share, digits)}%" if math.isfinite(share) else "–"
+
+
+def count_range(fewest: int, most: int) -> str:
+    """Formats counts from a fewest to a most, e.g. "90 to 100"; "100" where all are the same."""
+    return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
 def interval_text(low: float, high: float, digits: int = 2) -> str:

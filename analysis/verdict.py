@@ -7,6 +7,7 @@ from .permutations import MIN_DOCUMENTS_FOR_P, MIN_DOCUMENTS_FOR_TRUST
 from .results import RoutingResults
 from .sentence import Sentence, capital
 from .text import number, visible
+from .training import TrainingCurves
 from .verdict_checkpoints import saturation_sentences
 from .verdict_context import context_sentences
 from .verdict_form import form_sentences, load_sentences, masked_sentences, vocabulary_sentences
@@ -15,9 +16,16 @@ from .verdict_origins import origin_sentences
 from .verdict_senses import sense_sentences
 from .verdict_time import time_sentences
 from .verdict_topics import cell_sentences, topic_sentences
+from .verdict_training import drop_sentences
 
 LEARNED_LITTLE = 0.3  # nats below the unigram entropy
 LONGEST_WARNING = 400
+SHOWN_BY = (
+    ("routing may follow size", "corpus"),
+    ("documents per topic", "corpus"),
+    ("routing may follow length", "lengths"),
+    ("use the same words", "overlap"),
+)  # words of an audit's warning → its subject; others are of no figure
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,10 @@ class ModelQuality:
 
 
 def write_verdict(
-    results: RoutingResults, quality: ModelQuality | None, audit_warnings: Sequence[str]
+    results: RoutingResults,
+    quality: ModelQuality | None,
+    audit_warnings: Sequence[str],
+    curves: TrainingCurves | None = None,
 ) -> list[Sentence]:
     """Writes all sentences, the question of topic first.
 
@@ -42,6 +53,7 @@ def write_verdict(
         results: what the routing store says.
         quality: how well the model predicts; None where it is not known.
         audit_warnings: what the corpus audit warns of, in words.
+        curves: of its training; None where it is not known.
     """
     return [
         *topic_sentences(results),
@@ -53,6 +65,7 @@ def write_verdict(
         *vocabulary_sentences(results),
         *masked_sentences(results),
         *load_sentences(results),
+        *(drop_sentences(curves) if curves else ()),
         *saturation_sentences(results),
         *time_sentences(results),
         *sense_sentences(results),
@@ -97,6 +110,7 @@ def corpus_sentences(results: RoutingResults, warnings: Sequence[str]) -> Iterat
             "Raise corpus.splits.probe_documents, or use a larger corpus.",
         )
     for warning in warnings:
+        subject = next((name for words, name in SHOWN_BY if words in warning), "audit")
         yield Sentence(
-            "corpus", "warning", capital(visible(warning, LONGEST_WARNING)), "Corpus audit."
+            subject, "warning", capital(visible(warning, LONGEST_WARNING)), "Corpus audit."
         )

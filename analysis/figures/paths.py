@@ -20,7 +20,8 @@ from .theme import (
     values,
 )
 
-MOST_LINKS = 240
+WIDE_GAP, NARROW_GAP, FEW_NODES = 8, 2, 20  # pixels between the experts of a flow
+TALLEST_FLOW, FLOW_MARGINS, LABEL_HEIGHT = 1200, 76, 16  # pixels
 LONGEST_LABEL = 28
 
 
@@ -52,27 +53,32 @@ def pair_figure(pairs: pd.DataFrame, limit: float) -> go.Figure:
     return result
 
 
-def flow_figure(flows: pd.DataFrame, threshold: float) -> go.Figure:
-    """Sankey diagram of first choices from layer to layer (`coactivation.layer_flow`).
+def flow_figure(drawn: pd.DataFrame) -> go.Figure:
+    """Sankey diagram of first choices from layer to layer.
 
     Args:
-        flows: all pairs of layers.
-        threshold: smallest share of tokens of a drawn link; of more than 240, the largest.
+        drawn: the bands (rows of `coactivation.layer_flow`).
     """
-    drawn = flows[flows.share >= threshold].nlargest(MOST_LINKS, "share").sort_index()
-    ends = [(row.layer, row.expert) for row in rows(drawn)]
-    ends += [(row.next_layer, row.next_expert) for row in rows(drawn)]
-    nodes = sorted(set(ends))
-    place = {node: index for index, node in enumerate(nodes)}
-    layers = sorted({layer for layer, _ in nodes})
-    colours = [PALETTE[layers.index(layer) % len(PALETTE)] for layer, _ in nodes]
+    nodes = _nodes(drawn)
+    place = {node: index for index, node in enumerate(nodes.index)}
+    names = [expert_name(layer, expert) for layer, expert in nodes.index]
+    layers = sorted({layer for layer, _ in nodes.index})
+    busiest = int(nodes.groupby("layer").size().max())
+    gap = WIDE_GAP if busiest <= FEW_NODES else NARROW_GAP
+    height = min(TALLEST_FLOW, 160 + 26 * busiest)
+    labelled = _fits(nodes, height - FLOW_MARGINS, gap)
     sankey = go.Sankey(
         arrangement="snap",
         node={
-            "label": [expert_name(layer, expert) for layer, expert in nodes],
-            "color": colours,
-            "pad": 8,
+            "label": [name if fits else "" for name, fits in zip(names, labelled, strict=True)],
+            "color": [PALETTE[layers.index(layer) % len(PALETTE)] for layer, _ in nodes.index],
+            "pad": gap,
             "thickness": 12,
+            "customdata": [
+                f"{name}: {percent(x)} of tokens drawn"
+                for name, x in zip(names, nodes, strict=True)
+            ],
+            "hovertemplate": "%{customdata}<extra></extra>",
         },
         link={
             "source": [place[row.layer, row.expert] for row in rows(drawn)],
@@ -80,18 +86,39 @@ def flow_figure(flows: pd.DataFrame, threshold: float) -> go.Figure:
             "value": values(drawn.share),
             "color": "rgba(138,144,153,0.35)",
             "customdata": [
-                f"{percent(row.share)} of tokens, {percent(row.base_share)} by load alone"
+                f"{expert_name(row.layer, row.expert)} → "
+                f"{expert_name(row.next_layer, row.next_expert)}<br>{percent(row.share)} of "
+                f"tokens, {percent(row.base_share)} by load alone"
                 for row in rows(drawn)
             ],
-            "hovertemplate": "%{source.label} → %{target.label}<br>%{customdata}<extra></extra>",
+            "hovertemplate": "%{customdata}<extra></extra>",
         },
     )
-    busiest = max((sum(layer == own for own, _ in nodes) for layer in layers), default=1)
-    height = min(720, 160 + 26 * busiest)
     result = figure([sankey], x_title="", y_title="", height=height)
     result.update_xaxes(visible=False)
     result.update_yaxes(visible=False)
     return result
+
+
+def _nodes(drawn: pd.DataFrame) -> pd.Series:
+    """Share of tokens through each (layer, expert) in the bands drawn: in or out, the larger."""
+    names = ["layer", "expert"]
+    out = drawn.groupby(names).share.sum()
+    into = drawn.groupby(["next_layer", "next_expert"]).share.sum().rename_axis(names)
+    return pd.concat([out, into], axis=1).max(axis=1).sort_index()
+
+
+def _fits(nodes: pd.Series, height: float, gap: float) -> pd.Series:
+    """Whether a node is tall enough for its label not to touch its neighbours'.
+
+    Args:
+        nodes: `_nodes`.
+        height: pixels of the diagram.
+        gap: pixels between nodes.
+    """
+    columns = nodes.groupby("layer")
+    scale = ((height - gap * (columns.size() - 1)) / columns.sum()).min()  # pixels of all tokens
+    return scale * nodes + gap >= LABEL_HEIGHT
 
 
 def locality_figure(local: pd.DataFrame) -> go.Figure:

@@ -18,6 +18,7 @@ DASHES = ("solid", "dash", "dot")
 PATTERNS = ("", "/", ".")
 SYMBOLS = ("circle", "diamond-open", "cross-thin-open")
 SIGNIFICANT_DIGITS = 5
+SMALLEST_SCALE, LARGEST_SCALE = 0.5, 3.0  # log2: noise does not fill it, one cell not empty it
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,14 @@ def figure(
     )
     result.update_layout(**layout)
     return result
+
+
+def ratio_scale(ratios: pd.Series) -> tuple[float, str]:
+    """Where the colours of log2 ratios stop on either side, and a sentence if any lies beyond."""
+    largest = float(ratios.abs().max())
+    limit = min(LARGEST_SCALE, max(SMALLEST_SCALE, largest))
+    told = f" Colours stop at ±{limit:g}, the numbers do not." if largest > limit else ""
+    return limit, told
 
 
 def baseline(result: go.Figure, value: float, text: str) -> None:

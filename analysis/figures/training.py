@@ -6,7 +6,16 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..text import number, plot_label
-from .theme import ACCENT, MUTED, PALETTE, baseline, figure, topic_style, values
+from .theme import (
+    ACCENT,
+    MUTED,
+    PALETTE,
+    baseline,
+    figure,
+    percent_axis,
+    topic_style,
+    values,
+)
 
 SPLITS = {"train": (MUTED, "lines"), "validation": (ACCENT, "lines+markers")}
 
@@ -47,17 +56,31 @@ def topic_loss_figure(losses: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
     return figure(traces, x_title="step", y_title="nats per predicted token", height=380)
 
 
-def layer_curve_figure(layers: pd.DataFrame, metric: str, title: str) -> go.Figure:
-    """One figure of the layers by step, a line per layer (validation where there is any)."""
-    own = layers[layers.metric == metric]
-    if (own.split == "validation").any():
-        own = own[own.split == "validation"]
+def layer_curve_figure(
+    points: pd.DataFrame,
+    title: str,
+    level: tuple[float, str] | None = None,
+    *,
+    in_percent: bool = False,
+) -> go.Figure:
+    """One quantity of the layers by step, a line per layer.
+
+    Args:
+        points: `step, layer, value` of one split.
+        title: of the axis.
+        level: height and name of a baseline that is not 0.
+        in_percent: whether the quantity is a share.
+    """
     traces = [
         _curve(part, f"layer {layer}", PALETTE[index % len(PALETTE)], mode="lines+markers")
-        for index, (layer, part) in enumerate(own.groupby("layer"))
+        for index, (layer, part) in enumerate(points.groupby("layer"))
     ]
     result = figure(traces, x_title="step", y_title=title, height=280)
     result.update_yaxes(rangemode="tozero")
+    if in_percent:
+        result.update_yaxes(**percent_axis(title))
+    if level is not None:
+        baseline(result, *level)
     return result
 
 

@@ -62,7 +62,11 @@ def make_report(config: Config) -> Path:
 def _manifest(folder: Path, stage: str, counts: dict[str, Any]) -> None:
     manifest = Manifest(
         stage=stage,
-        config={"seed": 0, stage: {"key": "value"}, "model": {"is_causal": False}},
+        config={
+            "seed": 0,
+            stage: {"key": "value", "clean": {"near_duplicates": False}},
+            "model": {"is_causal": False},
+        },
         config_hash="0" * 32,
         inputs={"train": "1" * 32} if stage == "route" else {},
         fingerprint="1" * 32,

@@ -78,6 +78,20 @@ def test_every_figure_has_its_table_reading_and_facts(report: Path) -> None:
         assert "<table>" in block
 
 
+def test_what_was_not_searched_for_is_not_counted_as_none(report: Path) -> None:
+    page = (report / "report.html").read_text()
+    kinds = re.findall(r"<dt>(Exact|Near) duplicates</dt><dd><bdi>(.*?)</bdi>", page)
+    found = dict(kinds)
+    assert found["Exact"].startswith("3 found, 3 removed")
+    assert found["Near"] == "not searched for"
+
+
+def test_methods_name_the_stage_of_each_result(report: Path) -> None:
+    page = (report / "report.html").read_text()
+    stages = re.findall(r"<summary><bdi>(\w+): moescope ", page)
+    assert stages == ["corpus", "mask", "train", "route"]
+
+
 def test_same_seed_same_report(report: Path, tmp_path: Path) -> None:
     again = make_report(write_run(tmp_path, PLAN))
     assert (again / "report.html").read_bytes() == (report / "report.html").read_bytes()

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from analysis.text import expert_name, number, p_text, percent, plot_label, visible
+from analysis.text import count_range, expert_name, number, p_text, percent, plot_label, visible
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,14 @@ def test_numbers() -> None:
     assert number(math.nan) == "–"
     assert percent(0.1234) == "12%"
     assert expert_name(2, 5) == "L2·E5"
+    assert [count_range(100, 100), count_range(90, 1100)] == ["100", "90 to 1,100"]
+
+
+@pytest.mark.parametrize("value", [1e-17, -1e-17, 4e-7, -4e-9, 0.0, -0.0])
+def test_what_rounds_to_nothing_is_zero_without_a_sign(value: float) -> None:
+    assert number(value) == "0"
+    assert percent(value / 100) == "0%"
+    assert number(math.copysign(6e-7, value)).strip("−") == "0.000001"
 
 
 def test_the_smallest_possible_p_is_a_bound() -> None:

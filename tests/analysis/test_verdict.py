@@ -175,8 +175,7 @@ def test_a_warning_of_the_audit_leads_to_the_figure_that_shows_it(tmp_path: Path
 def test_context_sentence_says_how_much_is_vocabulary(tmp_path: Path) -> None:
     verdict = verdict_of(Planted(effect=1.5), tmp_path / "a")
     assert "In layer 2, the most topical, the topic explains" in verdict["form"].claim
-    assert "tokens for the topic (4 values), " in verdict["form"].evidence
-    assert "tokens for the token class (" in verdict["form"].evidence
+    assert "tokens for the topic (4 values) and " in verdict["form"].evidence
     strong = verdict["beyond vocabulary"]
     assert strong.tone == "finding"
     assert strong.claim.startswith("Beyond vocabulary: layer 2 sends the same tokens")
