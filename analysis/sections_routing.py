@@ -233,7 +233,7 @@ def vocabulary_section(results: RoutingResults) -> Section:
     panel = Panel(
         "vocabulary",
         "Vocabulary specialisation by layer",
-        "Observed: the share of a token type's choices that go to its favourite expert. Chance "
+        "Observed: the share of a token type's tokens that choose its favourite expert. Chance "
         "alone reaches the dashed floor; only the excess says something.",
         f"n = {first.types:,} token types seen at least 10 times ({first.tokens:,} tokens). Unit: "
         "share of choices, weighted by tokens. Baseline: every type routed by its layer's load.",

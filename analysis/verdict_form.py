@@ -12,7 +12,7 @@ EVEN, CONCENTRATED = 0.5, 2.0  # MaxVio below: even load; above: concentrated
 MASK_EXPERT = 1.0  # log2 ratio from which an expert is a [MASK] expert: twice its usual share …
 MASK_REST = 0.5  # … or, for one that half the tokens choose anyway, half of its usual rest
 MASK_MORE = 0.2  # … that is so much more of the tokens
-VOCABULARY_EXCESS = 0.01  # below, experts hardly go by the token
+VOCABULARY_EXCESS = 0.02  # below, experts hardly go by the token
 LISTED_EXPERTS = 20
 
 
@@ -153,7 +153,7 @@ def vocabulary_sentences(results: RoutingResults) -> Iterator[Sentence]:
         ]
     )
     claim = (
-        f"In layer {top.layer}, {percent(top.observed)} of the choices of a token type go to its "
+        f"In layer {top.layer}, {percent(top.observed)} of the tokens of a type choose its "
         f"favourite expert; chance alone gives {percent(top.floor)}."
     )
     if top.excess < VOCABULARY_EXCESS:

@@ -96,25 +96,24 @@ def vocabulary_specialisation(
 ) -> pd.DataFrame:
     """How far token types keep to one expert, against the floor that chance alone gives.
 
-    Observed: mean over types (weighted by tokens) of the largest share of the type's choices on
-    one expert. Floor: the same when every type draws its choices from the layer's load
-    (multinomial), which is far above 1/E for rare types and uneven loads.
+    Observed: the largest share of a type's tokens that chose one expert, mean over types weighted
+    by tokens; 1 = every type has an expert that all its tokens choose, whatever k is. Floor: the
+    same when the tokens of every type choose experts at random, each as often as all tokens do
+    (`random_choices`), which is far above k/E for rare types and uneven loads.
 
     Returns:
         One row per layer: `observed`, `floor`, `excess` = (observed − floor) / (1 − floor),
         `types`, `tokens`.
     """
     kept = types.frequent()
+    sizes, total = kept.tokens, max(int(kept.tokens.sum()), 1)
     rows = []
     for position, layer in enumerate(types.layers):
         counts = kept.counts[:, position]  # (V, E)
-        load = counts.sum(axis=0) / max(counts.sum(), 1)
-        sizes = counts.sum(axis=1)
-        floor = np.nan
-        if len(sizes):
-            drawn = [generator.multinomial(sizes, load) for _ in range(draws)]
-            floor = float(np.mean([_largest_share(x) for x in drawn]))
-        observed = _largest_share(counts)
+        load = np.minimum(counts.sum(axis=0) / total, 1.0)
+        drawn = [random_choices(sizes, load, generator) for _ in range(draws)]
+        floor = float(np.mean([_largest_share(x, sizes) for x in drawn]))
+        observed = _largest_share(counts, sizes)
         rows.append(
             {
                 "layer": layer,
@@ -122,12 +121,34 @@ def vocabulary_specialisation(
                 "floor": floor,
                 "excess": (observed - floor) / (1 - floor) if floor < 1 else np.nan,
                 "types": len(sizes),
-                "tokens": int(kept.tokens.sum()),
+                "tokens": int(sizes.sum()),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _largest_share(counts: np.ndarray) -> float:
-    """Token-weighted mean of max_e share over types: Σ_x max_e c_xe / Σ_x c_x."""
-    return float(counts.max(axis=1).sum() / counts.sum()) if counts.sum() else float("nan")
+def random_choices(
+    tokens: np.ndarray, load: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """How often tokens choose each expert when a set is drawn for each by load alone: (V, E).
+
+    An expert's count is binomial. The counts of a type add up to its choices, so they are not
+    independent: the surplus is taken off in proportion to their variances, and what that takes of
+    the variance is put back.
+
+    Args:
+        tokens: (V) of each type.
+        load: (E) probability that a token chooses the expert, adding up to k.
+    """
+    mean, variance = tokens[:, None] * load, load * (1 - load)
+    part = variance / max(variance.sum(), 1e-12)
+    excess = generator.binomial(tokens[:, None], load) - mean
+    excess = (excess - excess.sum(axis=1, keepdims=True) * part) / np.sqrt(
+        1 - np.minimum(part, 0.5)
+    )
+    return np.clip(mean + excess, 0, tokens[:, None])
+
+
+def _largest_share(counts: np.ndarray, tokens: np.ndarray) -> float:
+    """Token-weighted mean over types of max_e c_xe / n_x: Σ_x max_e c_xe / Σ_x n_x."""
+    return float(counts.max(axis=1).sum() / tokens.sum()) if tokens.sum() else float("nan")

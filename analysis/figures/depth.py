@@ -70,5 +70,5 @@ def specialisation_figure(vocabulary: pd.DataFrame) -> go.Figure:
         )
     ]
     result = figure(traces, x_title="", y_title="")
-    result.update_yaxes(**percent_axis("share of a type's choices"))
+    result.update_yaxes(**percent_axis("share of a type's tokens"))
     return result

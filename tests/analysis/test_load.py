@@ -120,17 +120,23 @@ def test_base_share_is_of_tokens_like_the_share_whatever_slots_are_empty(kept: f
     assert len(others) < 50, "of 200 cells few, by chance"
 
 
-def test_vocabulary_specialisation_of_random_routing_is_its_floor() -> None:
+@pytest.mark.parametrize(("experts", "top_k"), [(8, 1), (8, 2), (64, 8)])
+def test_vocabulary_specialisation_is_0_by_chance_and_1_for_types_that_decide(
+    experts: int, top_k: int
+) -> None:
     generator = np.random.default_rng(0)
     tokens = generator.integers(10, 40, 500)
-    random = generator.multinomial(tokens[:, None], np.full((500, 1, 8), 1 / 8))
-    strict = np.zeros_like(random)
-    strict[np.arange(500), 0, np.arange(500) % 8] = tokens
+    random, strict = np.zeros((2, 500, 1, experts), dtype=np.int64)
+    for row, number in enumerate(tokens):
+        sets = generator.random((number, experts)).argsort(axis=1)[:, :top_k]
+        random[row, 0] = np.bincount(sets.ravel(), minlength=experts)
+        strict[row, 0, sets[0]] = number
     names = [str(number) for number in range(500)]
     results: list[pd.Series] = [
-        vocabulary_specialisation(TypeCounts(names, tokens, counts, [0], 1), generator).iloc[0]
+        vocabulary_specialisation(TypeCounts(names, tokens, counts, [0], top_k), generator).iloc[0]
         for counts in (random, strict)
     ]
-    assert results[0].observed > 0.2  # far above 1/8 by chance alone
-    assert abs(results[0].excess) < 0.02
+    assert results[0].observed > 1.5 * top_k / experts  # far above k/E by chance alone
+    assert abs(results[0].excess) < 0.01
+    assert results[1].observed == 1
     assert results[1].excess == pytest.approx(1)
