@@ -112,7 +112,7 @@ def model_quality(manifest: Manifest | None) -> ModelQuality | None:
     if "best_step_tokens" not in counts:
         raise UserError(
             "the model's manifest.json is of an older version and lacks best_step_tokens; delete "
-            "it and rerun `moescope train`, which goes on from the finished checkpoints"
+            "its folder and rerun `moescope train`, which goes on from the finished checkpoints"
         )
     return ModelQuality(
         validation_loss=float(counts["validation_loss"]),

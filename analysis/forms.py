@@ -42,6 +42,14 @@ def mutual_information_bits(counts: np.ndarray) -> float:
     return float(entropy_bits(counts.sum(axis=0).astype(float))) - inner
 
 
+def largest_share(load_bits: float, top_k: int) -> float:
+    """The most that U can be when k experts share a token: 1 − log2 k / H(e).
+
+    What decides a token's experts leaves open which of the k a choice is.
+    """
+    return 1 - float(np.log2(top_k)) / load_bits if load_bits > 0 else float("nan")
+
+
 def form_information(
     forms: Mapping[str, Form], layers: Sequence[int], generator: np.random.Generator
 ) -> pd.DataFrame:

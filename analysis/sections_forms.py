@@ -5,6 +5,7 @@ from .figures.theme import ratio_scale
 from .page import ALL_LAYERS, Panel
 from .records import rows
 from .results import RoutingResults
+from .verdict_form import most_of_entropy
 
 
 def forms_panel(results: RoutingResults) -> Panel:
@@ -21,7 +22,7 @@ def forms_panel(results: RoutingResults) -> Panel:
         "part of its topic, so the bars of one layer do not add up.",
         f"n = {sizes}. Unit: share of the routing's entropy, I(x; e) / H(e); values seen at "
         "least 10 times. Baseline: topics shuffled over documents, or tokens routed by the "
-        "layer's load, subtracted.",
+        f"layer's load, subtracted.{most_of_entropy(frame, results.top_k)}",
         {ALL_LAYERS: forms_figure(frame)},
         frame,
     )

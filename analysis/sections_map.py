@@ -78,7 +78,7 @@ def _probe_panels(results: RoutingResults) -> list[Panel]:
             f"n = {first.documents:,} documents of {first.origins:,} origins, those of one origin "
             "always on one side. Unit: share of documents whose topic a logistic regression "
             "predicts right in cross-validation, mean over topics. Baseline: "
-            f"{first.permutations:,} shuffles of topics over documents, mean "
+            f"{first.permutations:,} shuffles of topics over whole origins, mean "
             f"{percent(first.null)}; 1 of {first.topics} topics is "
             f"{percent(first.chance)}.",
             {ALL_LAYERS: probe_figure(frame)},

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+import pandas as pd
+
+from .forms import largest_share
 from .records import largest, rows
 from .results import RoutingResults
 from .sentence import Sentence, Tone, by_layer, capital, layer_names
@@ -130,9 +133,19 @@ def form_sentences(results: RoutingResults) -> Iterator[Sentence]:
         f"{capital(layers)}. n = {listing([_form_size(row) for row in sizes])}, values seen at "
         "least 10 times; unit: I(x; e) / H(e); baseline: shuffled topics of documents, and "
         "tokens routed by the layer's load, subtracted. A token holds its class, and much of its "
-        "topic: the shares do not add up.",
+        f"topic: the shares do not add up.{most_of_entropy(frame, results.top_k)}",
         layer=int(top.layer),
     )
+
+
+def most_of_entropy(forms: pd.DataFrame, top_k: int) -> str:
+    """Says how much of the routing's entropy can be explained where a token has several experts."""
+    if top_k < 2:
+        return ""
+    most = [largest_share(bits, top_k) for bits in forms.load_bits]
+    low, high = percent(min(most)), percent(max(most))
+    size = low if low == high else f"{low} to {high}"
+    return f" With {top_k} experts a token, what decides them all explains {size}."
 
 
 def _form_size(row: Any) -> str:

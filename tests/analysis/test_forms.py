@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from analysis.forms import Form, class_cells, form_information, mutual_information_bits
+from analysis.forms import (
+    Form,
+    class_cells,
+    form_information,
+    largest_share,
+    mutual_information_bits,
+)
 
 
 def test_information_equals_sklearn() -> None:
@@ -45,3 +51,17 @@ def test_class_cells_name_the_class_that_leans() -> None:
     assert best.low > 0
     assert best.share == 0.9
     assert best.base_share == pytest.approx(0.49)
+
+
+@pytest.mark.parametrize(("experts", "top_k"), [(8, 1), (8, 2), (64, 8)])
+def test_what_decides_all_experts_explains_the_largest_share(experts: int, top_k: int) -> None:
+    generator = np.random.default_rng(0)
+    tokens = generator.integers(50, 200, 1000)
+    counts = np.zeros((1000, 1, experts), dtype=np.int64)
+    for row, number in enumerate(tokens):
+        counts[row, 0, generator.permutation(experts)[:top_k]] = number
+    form = Form([str(row) for row in range(1000)], tokens, counts)
+    found = form_information({"token": form}, [0], generator).iloc[0]
+    most = largest_share(found.load_bits, top_k)
+    assert found.plug_in_bits / found.load_bits == pytest.approx(most)
+    assert found.share == pytest.approx(most, abs=0.03)  # less what chance gives
