@@ -1,6 +1,7 @@
 """What several test folders share: offline by default, the real command line, one small run."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,11 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 PLAIN = {"HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
 ROOT = Path(__file__).parent.parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def hear_interrupts() -> None:
+    """For a child that is to be interrupted: programs in the background are born deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

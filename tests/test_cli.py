@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from configs.manifest import hash_folder
-from tests.conftest import ROOT, Command
+from tests.conftest import ROOT, Command, hear_interrupts
 
 FILES = ("corpus", "source=files", "name=t", "corpus.clean.min_chars=5")
 
@@ -306,6 +306,7 @@ def test_interrupt_keeps_what_was_there(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
     partial = run / f".{output}.partial"
     while not partial.exists():

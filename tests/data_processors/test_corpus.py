@@ -21,7 +21,7 @@ from configs.stages import CORPUS
 from data_processors.corpus import SPOOL
 from data_processors.documents import SCHEMA, SPLITS
 from moescope import main
-from tests.conftest import ROOT
+from tests.conftest import ROOT, hear_interrupts
 
 SMALL = ["source=synthetic", "source.num_topics=3", "source.documents_per_topic=80"]
 
@@ -279,6 +279,7 @@ def test_ctrl_c_while_reading_in_parallel_leaves_one_line_and_no_process(tmp_pat
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
     spool = tmp_path / "t" / ".corpus.partial" / SPOOL
     deadline = time.monotonic() + 60
