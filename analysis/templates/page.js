@@ -101,10 +101,16 @@ const moescope = (() => {
   function draw(plot) {
     const view = viewOf(plot);
     if (!view) return Plotly.purge(plot);
+    // plotly turns no colour bar that is there: what changes between phone and desk is drawn anew
+    const form = onPhone() ? "phone" : "desk";
+    if (plot.dataset.form && plot.dataset.form !== form) Plotly.purge(plot);
+    plot.dataset.form = form;
     const data = structuredClone(view.data.map(filtered));
-    const width = state.paper ? PAPER : plot.clientWidth;
+    // on the screen plotly follows the figure's width: a fixed one breaks its margins on a resize
+    const fixed = state.paper ? { width: PAPER } : {};
+    const width = fixed.width ?? plot.clientWidth;
     for (const trace of data) if (trace.xgap && width < FINE * trace.x.length) trace.xgap = 0;
-    return Plotly.react(plot, data, { ...structuredClone(themed(view.layout)), width }, CONFIG);
+    return Plotly.react(plot, data, { ...structuredClone(themed(view.layout)), ...fixed }, CONFIG);
   }
 
   function redraw(wanted = () => true) {

@@ -117,3 +117,22 @@ def test_paper_is_the_same_from_a_phone(browser: Browser, plain: str) -> None:
         page.context.close()
     assert widths[0] == widths[1]
     assert max(widths[0]) < 680
+
+
+def test_a_window_that_was_narrow_looks_as_before(browser: Browser, plain: str) -> None:
+    page, troubles = visit(browser, plain, viewport={"width": 1280, "height": 900})
+    draw(page, "overlap", "topics")
+    size = """() => ["overlap", "topics"].map((name) => {
+        const plot = document.querySelector(`.plot[data-panel=${name}]`);
+        const { width } = plot.querySelector(".heatmaplayer").getBoundingClientRect();
+        return [Math.round(width), plot._fullLayout._size.r];
+    })"""
+    before = page.evaluate(size)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.querySelector('.plot[data-panel=topics]').clientWidth < 500")
+    page.wait_for_timeout(300)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_timeout(600)
+    assert page.evaluate(size) == before
+    assert troubles == []
+    page.context.close()
