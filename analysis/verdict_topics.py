@@ -12,6 +12,7 @@ from .sentence import Sentence, by_layer, capital, layer_names
 from .text import expert_name, interval_text, number, p_text, percent, visible
 
 LISTED_CELLS = 3
+MIN_EVEN_SHARE = 0.25  # experts with less of an even share are named only where no other is found
 
 
 def topic_sentences(results: RoutingResults) -> Iterator[Sentence]:
@@ -83,6 +84,8 @@ def cell_sentences(results: RoutingResults) -> Iterator[Sentence]:
     total = f"{len(marked):,} of {len(cells):,} expert–topic pairs of all layers"
     unit = "unit: share of a topic's untouched tokens; baseline: mean of all topics"
     raised = marked[marked.log2_ratio > 0].sort_values(["low", "log2_ratio"], ascending=False)
+    used = raised.base_share >= MIN_EVEN_SHARE * raised.chance
+    raised = raised[used] if used.any() else raised
     if raised.empty:
         yield Sentence(
             "experts",
@@ -101,8 +104,8 @@ def cell_sentences(results: RoutingResults) -> Iterator[Sentence]:
         f"{percent(first.share)} of the tokens of “{visible(first.topic)}”, "
         f"{number(2**first.log2_ratio, 2)} times the mean of all topics.",
         f"{'; '.join(_cell(row, results) for row in best)}. {total} differ from the mean of all "
-        f"topics (family-wise); {unit}. This is association: what the model would do without "
-        "the expert is another question.",
+        f"topics (family-wise); {unit}; an even share is {percent(first.chance)}. This is "
+        "association: what the model would do without the expert is another question.",
         layer=int(first.layer),
     )
 

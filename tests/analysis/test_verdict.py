@@ -13,6 +13,7 @@ from analysis.results import RoutingResults, analyse_routing
 from analysis.sentence import Sentence
 from analysis.verdict import ModelQuality, write_verdict
 from analysis.verdict_form import masked_sentences
+from analysis.verdict_topics import cell_sentences
 from configs.compose import compose_config
 from data_processors.audit_warnings import list_warnings
 from data_processors.documents import SPLITS
@@ -236,3 +237,16 @@ def test_knock_out_sentence_follows_the_specificity(
         assert ("above the 95% range" in said.claim) == (tone == "finding")
     else:
         assert said.claim.startswith("No evidence that")
+
+
+def test_a_nearly_unused_expert_is_not_the_strongest_where_another_is_found() -> None:
+    cell = {"layer": 0, "topic": "arrays", "documents": 50, "tokens": 5000, "chance": 0.25}
+    rare = {**cell, "expert": 1, "base_share": 0.01, "share": 0.04, "log2_ratio": 2.0, "low": 1.5}
+    used = {**cell, "expert": 2, "base_share": 0.20, "share": 0.40, "log2_ratio": 1.0, "low": 0.8}
+    for cells, name in (([rare, used], "L0·E2"), ([rare], "L0·E1")):
+        frame = pd.DataFrame(cells).assign(high=lambda frame: frame.log2_ratio + 0.2, p_value=0.001)
+        results = SimpleNamespace(
+            cells=frame, topics=("arrays", "graphs"), alpha=0.05, permutations=999
+        )
+        (sentence,) = cell_sentences(results)
+        assert sentence.claim.startswith(f"{name} is the strongest topic expert")
