@@ -10,7 +10,7 @@ from .page import ALL_LAYERS, HOW, Panel, Section
 from .records import rows
 from .results import RoutingResults
 from .sentence import by_layer
-from .text import count_range, percent
+from .text import count_range, percent, percent_range
 
 SMALLEST_BAND = 0.5  # of the share that an even flow would have
 MOST_BANDS = 48  # between two layers
@@ -109,7 +109,7 @@ def _flow_panels(results: RoutingResults) -> list[Panel]:
             f"n = {count_range(frame.tokens.min(), frame.tokens.max())} untouched tokens with an "
             f"expert in both layers; the bands drawn, at most {MOST_BANDS} "
             f"between two layers and none below {percent(drawn.share.min())} of the tokens, hold "
-            f"{_span(shown.min(), shown.max())} of them. Unit: share of tokens; "
+            f"{percent_range(shown.min(), shown.max())} of them. Unit: share of tokens; "
             f"information: {told} (share of the entropy of the first choice). Baseline: every "
             "token goes on by the next layer's load, subtracted.",
             {
@@ -188,8 +188,3 @@ def _confidence_panels(results: RoutingResults) -> list[Panel]:
             by_topic=True,
         )
     ]
-
-
-def _span(low: float, high: float) -> str:
-    ends = [percent(low), percent(high)]
-    return " to ".join(dict.fromkeys(ends))

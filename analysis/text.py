@@ -77,6 +77,11 @@ def count_range(fewest: int, most: int) -> str:
     return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
+def percent_range(low: float, high: float) -> str:
+    """Formats shares from a smallest to a largest; one where both read alike."""
+    return " to ".join(dict.fromkeys((percent(low), percent(high))))
+
+
 def interval_text(low: float, high: float, digits: int = 2) -> str:
     """Formats a 95% interval."""
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -9,7 +9,7 @@ from .forms import largest_share
 from .records import largest, rows
 from .results import RoutingResults
 from .sentence import Sentence, Tone, by_layer, capital, layer_names
-from .text import expert_name, interval_text, listing, number, percent
+from .text import expert_name, interval_text, listing, number, percent, percent_range
 
 EVEN, CONCENTRATED = 0.5, 2.0  # MaxVio below: even load; above: concentrated
 MASK_EXPERT = 1.0  # log2 ratio from which an expert is a [MASK] expert: twice its usual share …
@@ -143,8 +143,7 @@ def most_of_entropy(forms: pd.DataFrame, top_k: int) -> str:
     if top_k < 2:
         return ""
     most = [largest_share(bits, top_k) for bits in forms.load_bits]
-    low, high = percent(min(most)), percent(max(most))
-    size = low if low == high else f"{low} to {high}"
+    size = percent_range(min(most), max(most))
     return f" With {top_k} experts a token, what decides them all explains {size}."
 
 

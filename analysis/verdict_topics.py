@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from inference.knockout_choice import MIN_EVEN_SHARE
+
 from .permutations import MIN_DOCUMENTS_FOR_P
 from .records import largest, rows
 from .results import RoutingResults
@@ -12,7 +14,6 @@ from .sentence import Sentence, by_layer, capital, layer_names
 from .text import expert_name, interval_text, number, p_text, percent, visible
 
 LISTED_CELLS = 3
-MIN_EVEN_SHARE = 0.25  # experts with less of an even share are named only where no other is found
 
 
 def topic_sentences(results: RoutingResults) -> Iterator[Sentence]:
@@ -84,6 +85,7 @@ def cell_sentences(results: RoutingResults) -> Iterator[Sentence]:
     total = f"{len(marked):,} of {len(cells):,} expert–topic pairs of all layers"
     unit = "unit: share of a topic's untouched tokens; baseline: mean of all topics"
     raised = marked[marked.log2_ratio > 0].sort_values(["low", "log2_ratio"], ascending=False)
+    # as for knock-outs: an expert that is hardly used is named only where no other is found
     used = raised.base_share >= MIN_EVEN_SHARE * raised.chance
     raised = raised[used] if used.any() else raised
     if raised.empty:
