@@ -1,36 +1,35 @@
 """From a routing store to numbers, figures and pages; no torch needed.
 
-`from analysis import NAME` for the names below; every quantity is a function of arrays or of a
-`RoutingStore` and returns a tidy frame or a small frozen record. The other modules of the package
-hold one quantity each (docs/report.md lists them).
+`from moescope.analysis import NAME` for the names below; every quantity is a function of arrays or
+of a `RoutingStore` and returns a tidy frame or a small frozen record (docs/report.md lists them).
 """
 
 from importlib import import_module
 from typing import Any
 
 _HOMES = {  # name → module; read when asked for, since some take a second to import
-    "DocumentCounts": "documents",
+    "DocumentCounts": "data.documents",
     "RoutingResults": "results",
-    "TokenSample": "sample",
+    "TokenSample": "data.sample",
     "analyse_routing": "results",
-    "analyse_time": "time",
-    "document_counts": "documents",
-    "document_orders": "permutations",
-    "expert_load": "load",
-    "layer_balance": "load",
-    "match_experts": "matching",
-    "permuted_topics": "permutations",
-    "poisson_weights": "bootstrap",
-    "restricted_orders": "permutations",
-    "routing_saturation": "saturation",
-    "run_similarity": "matching",
-    "token_sample": "sample",
-    "top_tokens": "vocabulary",
-    "topic_expert_cells": "topics",
-    "topic_information": "information",
-    "topic_null": "information",
+    "analyse_time": "chapters.time.measures",
+    "document_counts": "data.documents",
+    "document_orders": "statistics.permutations",
+    "expert_load": "chapters.load.measures",
+    "layer_balance": "chapters.load.measures",
+    "match_experts": "comparison.matching",
+    "permuted_topics": "statistics.permutations",
+    "poisson_weights": "statistics.bootstrap",
+    "restricted_orders": "statistics.permutations",
+    "routing_saturation": "chapters.checkpoints.measures",
+    "run_similarity": "comparison.matching",
+    "token_sample": "data.sample",
+    "top_tokens": "chapters.vocabulary.measures",
+    "topic_expert_cells": "chapters.topics.cells",
+    "topic_information": "chapters.topics.information",
+    "topic_null": "chapters.topics.information",
     "type_counts": "results",
-    "vocabulary_specialisation": "vocabulary",
+    "vocabulary_specialisation": "chapters.vocabulary.measures",
     "write_verdict": "verdict",
 }
 __all__ = list(_HOMES)

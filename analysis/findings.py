@@ -8,15 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.errors import UserError
-from configs.manifest import Manifest
-from configs.schema import Config
-from inference.store import RoutingStore
-
-from .corpus_audit import CorpusAudit, read_audit
+from ..configs.errors import UserError
+from ..configs.manifest import Manifest
+from ..configs.schema import Config
+from ..inference.store.reader import RoutingStore
+from .data.audit import CorpusAudit, read_audit
+from .data.curves import TrainingCurves, read_training_curves
+from .html.sentence import Sentence
 from .results import RoutingResults, analyse_routing
-from .sentence import Sentence
-from .training import TrainingCurves, read_training_curves
 from .verdict import ModelQuality, write_verdict
 
 

@@ -8,24 +8,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from configs.cli import main
-from configs.progress import console
-from configs.schema import Config
-from configs.stage import StageRun
-from configs.stages import REPORT
-from inference.store import RoutingStore
-
+from ..configs.cli import main
+from ..configs.progress import console
+from ..configs.schema import Config
+from ..configs.stage import StageRun
+from ..configs.stages import REPORT
+from ..inference.store.reader import RoutingStore
+from .chapters.checkpoints.section import checkpoints_section
+from .chapters.corpus.section import model_section, overview_table
+from .chapters.examples.section import examples_section
+from .chapters.knockout.section import causes_section
+from .chapters.methods.section import methods_section
+from .chapters.paths.section import confidence_section, flow_section
+from .chapters.senses.section import senses_sections
+from .chapters.time.section import time_sections
 from .findings import Findings, gather_findings
-from .page import Page, Panel, Section, render
-from .records import rows
-from .report_aim import track_report
-from .report_images import write_images
+from .html.aim import track_report
+from .html.images import write_images
+from .html.page import Page, Panel, Section, render
+from .html.records import rows
 from .results import RoutingResults
-from .sections_checkpoints import checkpoints_section
-from .sections_examples import examples_section
-from .sections_knockout import causes_section
-from .sections_methods import methods_section
-from .sections_paths import confidence_section, flow_section
 from .sections_routing import (
     depth_section,
     load_section,
@@ -33,9 +35,6 @@ from .sections_routing import (
     topics_section,
     vocabulary_section,
 )
-from .sections_run import model_section, overview_table
-from .sections_senses import senses_sections
-from .sections_time import time_sections
 
 
 def write_report(stage: StageRun) -> Mapping[str, Any]:

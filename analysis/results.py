@@ -6,22 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from configs.schema_report import Report
-from inference.store import RoutingStore
-
-from .beyond_vocabulary import beyond_vocabulary
-from .bootstrap import poisson_weights
-from .documents import document_counts
-from .information import topic_information, topic_null
-from .load import expert_load, layer_balance, stratum_load
-from .permutations import document_orders, permuted_topics, restricted_orders
+from ..configs.schema_report import Report
+from ..inference.store.reader import RoutingStore
+from .chapters.context.measures import beyond_vocabulary
+from .chapters.load.measures import expert_load, layer_balance, stratum_load
+from .chapters.position.measures import masked_experts, router_entropy
+from .chapters.position.substrata import substratum_routing
+from .chapters.senses.measures import SenseResults, sense_routing
+from .chapters.topics.cells import topic_expert_cells
+from .chapters.topics.information import topic_information, topic_null
+from .chapters.vocabulary.measures import TypeCounts, top_tokens, vocabulary_specialisation
+from .data.documents import document_counts
+from .data.sample import token_sample
 from .results_structure import Resampling, StructureResults, analyse_structure
-from .sample import token_sample
-from .senses import SenseResults, sense_routing
-from .strata import masked_experts, router_entropy
-from .substrata import substratum_routing
-from .topics import topic_expert_cells
-from .vocabulary import TypeCounts, top_tokens, vocabulary_specialisation
+from .statistics.bootstrap import poisson_weights
+from .statistics.permutations import document_orders, permuted_topics, restricted_orders
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from inference.store import RoutingStore
-
-from .coactivation import coactivation_pairs, layer_flow
-from .conditions import condition_losses
-from .documents import DocumentCounts, topic_sums
-from .forms import Form, class_cells, form_information
-from .knockout import CHOSEN, CONTROL, knockout_effects, knockout_losses
-from .load import entropy_bits
-from .locality import confidence, locality
-from .origins import origin_information
-from .permutations import restricted_orders
-from .probe import probe_input, signature_probe, topics_over_origins
-from .sample import UNTOUCHED, TokenSample
-from .saturation import routing_saturation
-from .time import TimeResults, analyse_time
-from .topic_map import document_points, topic_map
+from ..inference.store.reader import RoutingStore
+from .chapters.checkpoints.measures import routing_saturation
+from .chapters.form.measures import Form, class_cells, form_information
+from .chapters.knockout.measures import CHOSEN, CONTROL, knockout_effects, knockout_losses
+from .chapters.load.measures import entropy_bits
+from .chapters.paths.locality import confidence, locality
+from .chapters.paths.measures import coactivation_pairs, layer_flow
+from .chapters.time.conditions import condition_losses
+from .chapters.time.measures import TimeResults, analyse_time
+from .chapters.topic_classifier.measures import probe_input, signature_probe, topics_over_origins
+from .chapters.topic_map.measures import document_points, topic_map
+from .chapters.topics.origins import origin_information
+from .data.documents import DocumentCounts, topic_sums
+from .data.sample import UNTOUCHED, TokenSample
+from .statistics.permutations import restricted_orders
 
 NOT_TEXT = ("mask", "special")  # classes of other strata than untouched text
 

@@ -5,19 +5,19 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from .figures.depth import depth_figure, specialisation_figure
-from .figures.load import balance_figure, load_figure, topic_load_figure
-from .figures.strata import entropy_figure, masked_figure, stratum_figure
-from .figures.topics import topic_heatmap
-from .page import ALL_LAYERS, ExpertCard, Panel, Section
-from .records import rows
+from .chapters.context.section import context_panels
+from .chapters.form.section import class_panels, forms_panel
+from .chapters.load.figures import balance_figure, load_figure, topic_load_figure
+from .chapters.position.figures import entropy_figure, masked_figure, stratum_figure
+from .chapters.position.section import substrata_panels
+from .chapters.topic_map.section import map_panels
+from .chapters.topics.depth import depth_figure, specialisation_figure
+from .chapters.topics.figures import topic_heatmap
+from .chapters.topics.profiles import expert_profiles
+from .html.page import ALL_LAYERS, ExpertCard, Panel, Section
+from .html.records import rows
+from .html.text import expert_name, interval_text, number, percent
 from .results import RoutingResults
-from .sections_context import context_panels
-from .sections_forms import class_panels, forms_panel
-from .sections_map import map_panels
-from .sections_profiles import expert_profiles
-from .sections_substrata import substrata_panels
-from .text import expert_name, interval_text, number, percent
 
 SHARE_COLUMNS = ["share", "share_low", "share_high", "chance", "documents", "tokens"]
 LOAD_COLUMNS = ["topic", "layer", "expert", *SHARE_COLUMNS]

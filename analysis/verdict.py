@@ -3,20 +3,25 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .permutations import MIN_DOCUMENTS_FOR_P, MIN_DOCUMENTS_FOR_TRUST
+from .chapters.checkpoints.verdict import saturation_sentences
+from .chapters.context.verdict import context_sentences
+from .chapters.form.verdict import (
+    form_sentences,
+    load_sentences,
+    masked_sentences,
+    vocabulary_sentences,
+)
+from .chapters.knockout.verdict import knockout_sentences
+from .chapters.senses.verdict import sense_sentences
+from .chapters.time.verdict import time_sentences
+from .chapters.topics.verdict import cell_sentences, topic_sentences
+from .chapters.topics.verdict_origins import origin_sentences
+from .chapters.training.verdict import drop_sentences
+from .data.curves import TrainingCurves
+from .html.sentence import Sentence, capital
+from .html.text import number, visible
 from .results import RoutingResults
-from .sentence import Sentence, capital
-from .text import number, visible
-from .training import TrainingCurves
-from .verdict_checkpoints import saturation_sentences
-from .verdict_context import context_sentences
-from .verdict_form import form_sentences, load_sentences, masked_sentences, vocabulary_sentences
-from .verdict_knockout import knockout_sentences
-from .verdict_origins import origin_sentences
-from .verdict_senses import sense_sentences
-from .verdict_time import time_sentences
-from .verdict_topics import cell_sentences, topic_sentences
-from .verdict_training import drop_sentences
+from .statistics.permutations import MIN_DOCUMENTS_FOR_P, MIN_DOCUMENTS_FOR_TRUST
 
 LEARNED_LITTLE = 0.3  # nats below the unigram entropy
 LONGEST_WARNING = 400

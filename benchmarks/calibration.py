@@ -28,16 +28,30 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from analysis.beyond_vocabulary import beyond_vocabulary
-from analysis.bootstrap import poisson_weights
-from analysis.documents import DocumentCounts
-from analysis.information import information_bits, topic_information, topic_null
-from analysis.knockout import KnockoutLosses, knockout_effects
-from analysis.load import effective_experts, expert_load, layer_balance, max_violation
-from analysis.permutations import document_orders, permuted_topics
-from analysis.probe import ProbeInput, probe_folds, probe_p_value, routing_features
-from analysis.sample import TokenSample
-from analysis.topics import topic_expert_cells
+from moescope.analysis.chapters.context.measures import beyond_vocabulary
+from moescope.analysis.chapters.knockout.measures import KnockoutLosses, knockout_effects
+from moescope.analysis.chapters.load.measures import (
+    effective_experts,
+    expert_load,
+    layer_balance,
+    max_violation,
+)
+from moescope.analysis.chapters.topic_classifier.measures import (
+    ProbeInput,
+    probe_folds,
+    probe_p_value,
+    routing_features,
+)
+from moescope.analysis.chapters.topics.cells import topic_expert_cells
+from moescope.analysis.chapters.topics.information import (
+    information_bits,
+    topic_information,
+    topic_null,
+)
+from moescope.analysis.data.documents import DocumentCounts
+from moescope.analysis.data.sample import TokenSample
+from moescope.analysis.statistics.bootstrap import poisson_weights
+from moescope.analysis.statistics.permutations import document_orders, permuted_topics
 from tests.analysis.samples import PlantedTokens, document_choices, planted_sample
 
 LEVEL = 0.05

@@ -29,16 +29,16 @@ from transformers import AutoTokenizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from configs.compose import compose_config
-from configs.schema import Config
-from configs.stage import execute
-from configs.stages import CORPUS, MASK
-from data_processors.batching import length_grouped_order
-from data_processors.collate import MaskingCollator
-from data_processors.dataset_writer import SplitWriter
-from data_processors.examples import ExampleDataset
-from data_processors.mask import TEXTS_AT_ONCE
-from data_processors.tokenizers import TextEncoder, tokenizer_facts
+from moescope.configs.compose import compose_config
+from moescope.configs.schema import Config
+from moescope.configs.stage import execute
+from moescope.configs.stages import CORPUS, MASK
+from moescope.data_processors.batching import length_grouped_order
+from moescope.data_processors.collate import MaskingCollator
+from moescope.data_processors.dataset_writer import SplitWriter
+from moescope.data_processors.examples import ExampleDataset
+from moescope.data_processors.mask import TEXTS_AT_ONCE
+from moescope.data_processors.tokenizers import TextEncoder, tokenizer_facts
 
 BATCH_SIZE = 32
 ROUNDS = 3

@@ -27,7 +27,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from model import MoescopeConfig, MoescopeForCausalLM
+from moescope.model import MoescopeConfig, MoescopeForCausalLM
 
 # width, blocks, heads, expert width, experts, experts per token
 SHAPES = (

@@ -36,10 +36,10 @@ from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from configs.allocator import keep_freed_memory
-from model import MoescopeConfig, MoescopeForMaskedLM, RoutingContext
-from model.feed_forward import MoescopeMLP
-from model.modeling_moescope import MoescopeSparseMLP
+from moescope.configs.allocator import keep_freed_memory
+from moescope.model import MoescopeConfig, MoescopeForMaskedLM, RoutingContext
+from moescope.model.feed_forward import MoescopeMLP
+from moescope.model.modeling_moescope import MoescopeSparseMLP
 
 TOKENS = 4096
 Shape = tuple[int, int, int, int]  # width, expert width, experts, top-k

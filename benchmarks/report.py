@@ -28,17 +28,17 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from analysis.corpus_audit import read_audit
-from analysis.findings import Findings, gather_findings
-from analysis.page import render
-from analysis.report import draw_page
-from analysis.results import analyse_routing
-from analysis.training import read_training_curves
-from analysis.verdict import write_verdict
-from configs.compose import compose_config
-from configs.manifest import read_manifest
-from configs.schema import Config
-from inference.store import RoutingStore
+from moescope.analysis.data.audit import read_audit
+from moescope.analysis.data.curves import read_training_curves
+from moescope.analysis.findings import Findings, gather_findings
+from moescope.analysis.html.page import render
+from moescope.analysis.report import draw_page
+from moescope.analysis.results import analyse_routing
+from moescope.analysis.verdict import write_verdict
+from moescope.configs.compose import compose_config
+from moescope.configs.manifest import read_manifest
+from moescope.configs.schema import Config
+from moescope.inference.store.reader import RoutingStore
 from tests.analysis.runs import write_run
 from tests.analysis.stores import Planted
 

@@ -30,14 +30,14 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from inference.capture import RoutingCapture
-from inference.forward import Observer
-from inference.recorder import Observation, RoutingRecorder, TokenFacts
-from inference.store import StoreFacts
-from inference.store_writer import StoreWriter
-from inference.tables import TableSizes, add_ones, expert_slots
-from inference.token_classes import TOKEN_CLASSES
-from model import MoescopeConfig, MoescopeForMaskedLM
+from moescope.inference.recording.capture import RoutingCapture
+from moescope.inference.recording.forward import Observer
+from moescope.inference.recording.recorder import Observation, RoutingRecorder, TokenFacts
+from moescope.inference.recording.tables import TableSizes, add_ones, expert_slots
+from moescope.inference.recording.token_classes import TOKEN_CLASSES
+from moescope.inference.store.reader import StoreFacts
+from moescope.inference.store.writer import StoreWriter
+from moescope.model import MoescopeConfig, MoescopeForMaskedLM
 
 VOCABULARY, LENGTH, BATCH, TOPICS, SPECIAL = 8192, 128, 64, 9, 4
 

@@ -31,11 +31,11 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from configs.allocator import keep_freed_memory
-from configs.compose import compose_config
-from configs.schema import Config
-from model import MoescopeConfig, MoescopeForCausalLM, balance_losses
-from train.arguments import learning_rate_factor
+from moescope.configs.allocator import keep_freed_memory
+from moescope.configs.compose import compose_config
+from moescope.configs.schema import Config
+from moescope.model import MoescopeConfig, MoescopeForCausalLM, balance_losses
+from moescope.train.arguments import learning_rate_factor
 
 BATCH, LENGTH, TURN = 12, 64, 10
 RECIPES = {

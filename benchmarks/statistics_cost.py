@@ -23,21 +23,25 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from analysis.beyond_vocabulary import beyond_vocabulary
-from analysis.bootstrap import poisson_weights
-from analysis.coactivation import coactivation_pairs, layer_flow
-from analysis.documents import DocumentCounts
-from analysis.forms import Form, form_information
-from analysis.information import topic_information, topic_null
-from analysis.load import expert_load, layer_balance
-from analysis.locality import locality
-from analysis.origins import origin_information
-from analysis.permutations import document_orders, permuted_topics, restricted_orders
-from analysis.probe import probe_input, signature_probe
-from analysis.sample import TokenSample
-from analysis.time import analyse_time
-from analysis.topic_map import document_points, topic_map
-from analysis.topics import topic_expert_cells
+from moescope.analysis.chapters.context.measures import beyond_vocabulary
+from moescope.analysis.chapters.form.measures import Form, form_information
+from moescope.analysis.chapters.load.measures import expert_load, layer_balance
+from moescope.analysis.chapters.paths.locality import locality
+from moescope.analysis.chapters.paths.measures import coactivation_pairs, layer_flow
+from moescope.analysis.chapters.time.measures import analyse_time
+from moescope.analysis.chapters.topic_classifier.measures import probe_input, signature_probe
+from moescope.analysis.chapters.topic_map.measures import document_points, topic_map
+from moescope.analysis.chapters.topics.cells import topic_expert_cells
+from moescope.analysis.chapters.topics.information import topic_information, topic_null
+from moescope.analysis.chapters.topics.origins import origin_information
+from moescope.analysis.data.documents import DocumentCounts
+from moescope.analysis.data.sample import TokenSample
+from moescope.analysis.statistics.bootstrap import poisson_weights
+from moescope.analysis.statistics.permutations import (
+    document_orders,
+    permuted_topics,
+    restricted_orders,
+)
 
 LAYERS, EXPERTS, TOPICS, TOP_K = 12, 64, 20, 2
 TOKENS, SAMPLED_TOKENS, TYPES = 120, 100, 4096

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from model import MoescopeConfig, MoescopeForMaskedLM
+from moescope.model import MoescopeConfig, MoescopeForMaskedLM
 
 VOCAB_SIZE, BATCH, LENGTH, MASKED = 30_522, 32, 128, 0.15
 

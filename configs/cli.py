@@ -96,7 +96,7 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
     failures: list[Exception] = []
     sweep = Sweep()
 
-    @hydra.main(version_base="1.3", config_path="pkg://configs", config_name="moescope")
+    @hydra.main(version_base="1.3", config_path="pkg://moescope.configs", config_name="moescope")
     def job(tree: DictConfig) -> None:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             sweep.run(tree, arguments, partial(_run_stages, stages, command=command), explain)

@@ -14,5 +14,5 @@ def compose_config(overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: an override that does not fit the schema.
     """
-    with initialize_config_module("configs", version_base="1.3"):
+    with initialize_config_module("moescope.configs", version_base="1.3"):
         return load_config(compose("moescope", list(overrides)))

@@ -51,7 +51,7 @@ def print_help(usage: str, teaching: str, groups: Sequence[str], sections: Seque
 
 def default_values() -> dict[str, Any]:
     """Composes the root config as it is without overrides."""
-    with initialize_config_module("configs", version_base="1.3"):
+    with initialize_config_module("moescope.configs", version_base="1.3"):
         tree = compose("moescope")
     values = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(values, dict)

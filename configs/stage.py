@@ -16,14 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from .errors import UserError
-from .manifest import (
-    FILE_NAME,
-    Manifest,
-    digest,
-    hash_folder,
-    package_versions,
-    read_manifest,
-)
+from .manifest import FILE_NAME, Manifest, digest, hash_folder, package_versions, read_manifest
 from .progress import console
 from .schema import Config
 

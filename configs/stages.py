@@ -8,8 +8,8 @@ CORPUS = Stage(
     output="corpus",
     inputs={},
     sections=("source", "corpus"),
-    run=later("data_processors.corpus:build_corpus"),
-    external=later("data_processors.corpus:source_fingerprint"),
+    run=later("moescope.data_processors.corpus:build_corpus"),
+    external=later("moescope.data_processors.corpus:source_fingerprint"),
     next_stage="mask",
 )
 MASK = Stage(
@@ -18,8 +18,8 @@ MASK = Stage(
     output="dataset",
     inputs={"corpus": "corpus"},
     sections=("tokenizer", "masking", "dataset"),
-    run=later("data_processors.mask:mask_corpus"),
-    external=later("data_processors.fingerprints:tokenizer_files"),
+    run=later("moescope.data_processors.mask:mask_corpus"),
+    external=later("moescope.data_processors.fingerprints:tokenizer_files"),
     next_stage="train",
 )
 TRAIN = Stage(
@@ -29,8 +29,8 @@ TRAIN = Stage(
     inputs={"mask": "dataset"},
     sections=("model", "router", "balance", "train"),
     side_sections=("tracking",),
-    run=later("train.train:run"),
-    external=later("train.fingerprints:start_fingerprint"),
+    run=later("moescope.train.train:run"),
+    external=later("moescope.train.fingerprints:start_fingerprint"),
     next_stage="route",
 )
 ROUTE = Stage(
@@ -39,8 +39,8 @@ ROUTE = Stage(
     output="routing",
     inputs={"mask": "dataset"},
     sections=("route",),
-    run=later("inference.route:record_split"),
-    external=later("inference.fingerprints:recorded"),
+    run=later("moescope.inference.route:record_split"),
+    external=later("moescope.inference.checkpoints.fingerprints:recorded"),
     next_stage="report",
     needs_experts=True,
 )
@@ -52,7 +52,7 @@ REPORT = Stage(
     optional_inputs=("train",),
     sections=("report",),
     side_sections=("tracking",),
-    run=later("analysis.report:write_report"),
+    run=later("moescope.analysis.report:write_report"),
     needs_experts=True,
 )
 COMPARE = Stage(
@@ -61,8 +61,8 @@ COMPARE = Stage(
     output="comparison",
     inputs={},
     sections=("compare",),
-    run=later("analysis.compare:write_comparison"),
-    external=later("analysis.compare:results_of_runs"),
+    run=later("moescope.analysis.comparison.compare:write_comparison"),
+    external=later("moescope.analysis.comparison.compare:results_of_runs"),
 )
 IMPORT = Stage(
     name="import",
@@ -70,8 +70,8 @@ IMPORT = Stage(
     output="imported",
     inputs={},
     sections=("checkpoint", "router"),
-    run=later("inference.import_checkpoint:run"),
-    external=later("inference.fingerprints:imported"),
+    run=later("moescope.inference.checkpoints.import_checkpoint:run"),
+    external=later("moescope.inference.checkpoints.fingerprints:imported"),
 )
 EXPORT = Stage(
     name="export",
@@ -79,8 +79,8 @@ EXPORT = Stage(
     output="exported",
     inputs={},
     sections=("export",),
-    run=later("inference.export_checkpoint:run"),
-    external=later("inference.fingerprints:exported"),
+    run=later("moescope.inference.checkpoints.export_checkpoint:run"),
+    external=later("moescope.inference.checkpoints.fingerprints:exported"),
 )
 
 PIPELINE = (CORPUS, MASK, TRAIN, ROUTE, REPORT)

@@ -9,8 +9,7 @@ from itertools import islice, repeat
 
 import numpy as np
 
-from configs.schema_corpus import Cleaning
-
+from ..configs.schema_corpus import Cleaning
 from .documents import Document, valid_text
 from .near_duplicates import NearDuplicateIndex, Signature
 from .topics import TopicRules

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from configs.schema_dataset import Masking
-
+from ..configs.schema_dataset import Masking
 from .examples import Row
 from .masking import Batch, MaskKind, mask_batch
 from .tokenizers import TokenizerFacts

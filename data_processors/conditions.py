@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from transformers import PreTrainedConfig
 
-from configs.errors import UserError, nearest, unknown_choice
-from configs.schema_model import MaskedRouter
-
+from ..configs.errors import UserError, nearest, unknown_choice
+from ..configs.schema_model import MaskedRouter
 from .examples import ExampleDataset
 
 YEAR = "year"

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from configs.cli import main
-from configs.errors import UserError
-from configs.progress import Advance, console, progress_bar
-from configs.schema import Config
-from configs.stage import StageRun
-from configs.stages import CORPUS
-
+from ..configs.cli import main
+from ..configs.errors import UserError
+from ..configs.progress import Advance, console, progress_bar
+from ..configs.schema import Config
+from ..configs.stage import StageRun
+from ..configs.stages import CORPUS
 from .audit import TextCounts, audit_corpus
 from .audit_warnings import list_warnings
 from .cleaning import Cleaner

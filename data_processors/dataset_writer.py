@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 from datasets import DatasetInfo, Features
 from numpy.typing import NDArray
 
-from configs.errors import UserError, nearest
-from configs.manifest import hash_file
-from configs.schema_dataset import DatasetConfig, Masking
-
+from ..configs.errors import UserError, nearest
+from ..configs.manifest import hash_file
+from ..configs.schema_dataset import DatasetConfig, Masking
 from .documents import METADATA
 from .masking import Batch, mask_batch
 from .tokenizers import TextEncoder, TokenizerFacts

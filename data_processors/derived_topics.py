@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configs.errors import UserError
-from configs.schema_corpus import Topics
+from ..configs.errors import UserError
+from ..configs.schema_corpus import Topics
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

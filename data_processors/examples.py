@@ -11,7 +11,7 @@ from datasets import load_from_disk
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from configs.errors import UserError
+from ..configs.errors import UserError
 
 Row = dict[str, Any]
 LIST_COLUMNS = (

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from configs.manifest import hash_file
-from configs.schema import Config
-from configs.schema_dataset import PretrainedTokenizer
+from ..configs.manifest import hash_file
+from ..configs.schema import Config
+from ..configs.schema_dataset import PretrainedTokenizer
 
 TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
 

@@ -9,14 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
-from configs.cli import main
-from configs.errors import UserError
-from configs.progress import progress_bar
-from configs.schema import Config
-from configs.schema_dataset import PretrainedTokenizer
-from configs.stage import StageRun
-from configs.stages import MASK
-
+from ..configs.cli import main
+from ..configs.errors import UserError
+from ..configs.progress import progress_bar
+from ..configs.schema import Config
+from ..configs.schema_dataset import PretrainedTokenizer
+from ..configs.stage import StageRun
+from ..configs.stages import MASK
 from .dataset_writer import SplitWriter
 from .tokenizers import (
     TextEncoder,

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from configs.schema_dataset import Masking, NoMasking, SpanMasking
-from configs.splitmix import Keys, splitmix64
-
+from ..configs.schema_dataset import Masking, NoMasking, SpanMasking
+from ..configs.splitmix import Keys, splitmix64
 from .tokenizers import TokenizerFacts
 
 Ints = NDArray[np.int64]

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from configs.errors import UserError
-from configs.schema_corpus import Splits
-
+from ..configs.errors import UserError
+from ..configs.schema_corpus import Splits
 from .documents import SPLITS
 from .words import mix
 

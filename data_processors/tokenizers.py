@@ -20,9 +20,9 @@ from tokenizers import (
 )
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from configs.errors import UserError
-from configs.manifest import digest
-from configs.schema_dataset import (
+from ..configs.errors import UserError
+from ..configs.manifest import digest
+from ..configs.schema_dataset import (
     BpeTokenizer,
     CharTokenizer,
     PretrainedTokenizer,

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from configs.errors import UserError, nearest
-from configs.schema_corpus import Topics
-
+from ..configs.errors import UserError, nearest
+from ..configs.schema_corpus import Topics
 from .words import mix
 
 UNLABELLED = "all"  # the one topic of a source without labels, until topics are derived

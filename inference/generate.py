@@ -3,12 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from configs.cli import guarded
-from configs.errors import UserError
-from configs.manual import print_help
-from configs.stage import later
-
-from .generate_arguments import read_arguments
+from ..configs.cli import guarded
+from ..configs.errors import UserError
+from ..configs.manual import print_help
+from ..configs.stage import later
+from .generation.arguments import read_arguments
 
 SUMMARY = "Let models go on from a prompt, or fill in its [MASK]s, and show each token's experts."
 TEACHING = f"""\
@@ -34,7 +33,7 @@ def answer(arguments: list[str]) -> None:
         raise UserError(
             f"{model}: no model there; run `moescope train` first, or name others with models=[...]"
         )
-    later("inference.session:hold_session")(request, names)
+    later("moescope.inference.generation.session:hold_session")(request, names)
 
 
 def main(arguments: Sequence[str], program: str) -> int:

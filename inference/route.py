@@ -12,28 +12,27 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from configs.allocator import keep_freed_memory
-from configs.cli import main
-from configs.errors import UserError
-from configs.manifest import Manifest, digest
-from configs.progress import console
-from configs.schema import Config
-from configs.stage import StageRun
-from configs.stages import ROUTE
-
-from .conditions import condition_names, write_conditions
-from .fingerprints import recorded_model, recorded_snapshots
-from .knockout import possible_knockout, write_knockouts
-from .processes import Processes
-from .recording import Recording, model_path, open_recording
-from .saturation import write_saturation
-from .senses import LabelledText, read_senses, write_senses
-from .shares import put_together, record_alone, record_share
-from .spool import Spool
-from .store import FORMAT, StoreFacts
-from .store_writer import StoreWriter
-from .token_classes import TOKEN_CLASSES
-from .token_types import OTHER
+from ..configs.allocator import keep_freed_memory
+from ..configs.cli import main
+from ..configs.errors import UserError
+from ..configs.manifest import Manifest, digest
+from ..configs.progress import console
+from ..configs.schema import Config
+from ..configs.stage import StageRun
+from ..configs.stages import ROUTE
+from .checkpoints.fingerprints import recorded_model, recorded_snapshots
+from .experiments.conditions import condition_names, write_conditions
+from .experiments.knockout import possible_knockout, write_knockouts
+from .experiments.senses import LabelledText, read_senses, write_senses
+from .experiments.snapshots import write_saturation
+from .recording.processes import Processes
+from .recording.recording import Recording, model_path, open_recording
+from .recording.resume import Spool
+from .recording.shards import put_together, record_alone, record_share
+from .recording.token_classes import TOKEN_CLASSES
+from .recording.token_types import OTHER
+from .store.reader import FORMAT, StoreFacts
+from .store.writer import StoreWriter
 
 
 def record_split(run: StageRun, processes: Processes | None = None) -> dict[str, Any]:

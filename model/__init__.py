@@ -5,7 +5,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 
 from .balance import BALANCE_LOSSES, balance_losses
 from .configuration_moescope import MoescopeConfig
-from .interchange import export_model, import_model
+from .convert import export_model, import_model
 from .modeling_moescope import (
     MoescopeExperts,
     MoescopeForCausalLM,

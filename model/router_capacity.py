@@ -5,14 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from .routing import (
-    Router,
-    Routing,
-    RoutingContext,
-    check_range,
-    mask_padding,
-    over_capacity,
-)
+from .routing import Router, Routing, RoutingContext, check_range, mask_padding, over_capacity
 
 
 def _check_capacity(settings: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .configuration_moescope import MoescopeConfig
-from .interchange import build_with_weights, read_checkpoint
+from .convert import build_with_weights, read_checkpoint
 from .modeling_moescope import MoescopePreTrainedModel
 
 

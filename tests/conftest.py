@@ -38,7 +38,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
         if not changes:
             return preloaded.run(arguments, environment, tmp_path_factory.mktemp("printed"), 300)
         return subprocess.run(
-            [sys.executable, str(ROOT / "moescope.py"), *arguments],
+            [sys.executable, "-m", "moescope", *arguments],
             capture_output=True,
             text=True,
             timeout=300,

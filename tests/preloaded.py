@@ -18,12 +18,15 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from unittest.mock import patch
 
-import moescope
+from moescope.command_line import main
 
-WORK = (
-    *("data_processors.corpus", "data_processors.mask", "train.train"),
-    *("inference.route", "inference.import_checkpoint", "inference.export_checkpoint"),
-    *("inference.session", "analysis.report", "analysis.compare"),
+WORK = tuple(
+    f"moescope.{name}"
+    for name in (
+        *("data_processors.corpus", "data_processors.mask", "train.train", "inference.route"),
+        *("inference.checkpoints.import_checkpoint", "inference.checkpoints.export_checkpoint"),
+        *("inference.generation.session", "analysis.report", "analysis.comparison.compare"),
+    )
 )
 PRELOAD = "MOESCOPE_TESTS_PRELOAD"
 if PRELOAD in os.environ:  # in the server
@@ -71,7 +74,7 @@ def work(arguments: list[str], environment: dict[str, str], out: Path, err: Path
     os.environ.update(environment)
     code = 1
     try:
-        code = moescope.main(arguments)
+        code = main(arguments)
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 1
     except BaseException:

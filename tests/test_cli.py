@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.manifest import hash_folder
-from tests.conftest import ROOT, Command, hear_interrupts
+from moescope.configs.manifest import hash_folder
+from tests.conftest import Command, hear_interrupts
 
 FILES = ("corpus", "source=files", "name=t", "corpus.clean.min_chars=5")
 
@@ -300,7 +300,7 @@ def test_interrupt_keeps_what_was_there(
     before = hash_folder(run / output)
     process = subprocess.Popen(
         [
-            *(sys.executable, str(ROOT / "moescope.py"), stage, "experiment=debug"),
+            *(sys.executable, "-m", "moescope", stage, "experiment=debug"),
             *(f"paths.runs={tmp_path}", "force=true", "train.max_steps=5000"),
         ],
         stderr=subprocess.PIPE,

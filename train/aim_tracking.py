@@ -11,8 +11,8 @@ from typing import Any
 import plotly.graph_objects as go
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from configs.progress import console
-from configs.schema import Config
+from ..configs.progress import console
+from ..configs.schema import Config
 
 SCALARS = ("loss", "accuracy", "perplexity", "learning_rate", "tokens_per_s", "grad_norm")
 LAYER_SCALARS = ("max_violation", "router_entropy", "dead_experts", "drop_rate")

@@ -5,8 +5,8 @@ import math
 import torch
 from transformers import TrainingArguments
 
-from configs.schema import Config
-from configs.schema_train import Train
+from ..configs.schema import Config
+from ..configs.schema_train import Train
 
 
 def training_arguments(config: Config) -> TrainingArguments:

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from configs.progress import Advance, console, progress_bar
+from ..configs.progress import Advance, console, progress_bar
 
 
 class MetricWindows(TrainerCallback):

@@ -13,10 +13,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from configs.errors import UserError
-from configs.manifest import Manifest
-from configs.progress import console
-
+from ..configs.errors import UserError
+from ..configs.manifest import Manifest
+from ..configs.progress import console
 from .fingerprints import weights_hash
 
 OWNER_FILE = "run.json"

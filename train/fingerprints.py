@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from configs.errors import UserError
-from configs.manifest import digest, read_manifest
-from configs.schema import Config
+from ..configs.errors import UserError
+from ..configs.manifest import digest, read_manifest
+from ..configs.schema import Config
 
 
 def start_fingerprint(config: Config) -> dict[str, str]:

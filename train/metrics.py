@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model import Routing
+from ..model import Routing
 
 
 class MetricSums:

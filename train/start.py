@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from configs.errors import UserError
-from configs.manifest import Manifest
-from data_processors.tokenizers import tokenizer_hash
-from model import MoescopeConfig
+from ..configs.errors import UserError
+from ..configs.manifest import Manifest
+from ..data_processors.tokenizers import tokenizer_hash
+from ..model import MoescopeConfig
 
 # what may differ between the checkpoint and the run: training alone reads it
 FREE = ("dropout", "initializer_range", "init_scheme", "use_cache", "router", "vocab_size")

@@ -17,19 +17,18 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from configs.allocator import keep_freed_memory
-from configs.cli import main
-from configs.errors import UserError
-from configs.manifest import Manifest
-from configs.progress import console
-from configs.schema import Config
-from configs.stage import StageRun
-from configs.stages import TRAIN
-from data_processors.collate import collator_of
-from data_processors.conditions import tell_conditions
-from data_processors.examples import ExampleDataset
-from data_processors.tokenizers import tokenizer_facts
-
+from ..configs.allocator import keep_freed_memory
+from ..configs.cli import main
+from ..configs.errors import UserError
+from ..configs.manifest import Manifest
+from ..configs.progress import console
+from ..configs.schema import Config
+from ..configs.stage import StageRun
+from ..configs.stages import TRAIN
+from ..data_processors.collate import collator_of
+from ..data_processors.conditions import tell_conditions
+from ..data_processors.examples import ExampleDataset
+from ..data_processors.tokenizers import tokenizer_facts
 from .aim_tracking import aim_run
 from .arguments import training_arguments
 from .build import LanguageModel, build_model, check_dataset, parameter_counts

@@ -15,13 +15,12 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
-from configs.errors import UserError
-from configs.schema_train import Train
-from data_processors.batching import ExampleSampler
-from data_processors.collate import CausalCollator, MaskingCollator
-from data_processors.examples import ExampleDataset
-from model import balance_losses
-
+from ..configs.errors import UserError
+from ..configs.schema_train import Train
+from ..data_processors.batching import ExampleSampler
+from ..data_processors.collate import CausalCollator, MaskingCollator
+from ..data_processors.examples import ExampleDataset
+from ..model import balance_losses
 from .arguments import learning_rate_factor
 from .build import LanguageModel
 from .metrics import (

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from datasets import load_from_disk
 from torch import Tensor
 
-from data_processors.examples import ExampleDataset, Row
+from ..data_processors.examples import ExampleDataset, Row
 
 EXAMPLES_AT_ONCE = 512
 

@@ -12,12 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.errors import UserError
-from configs.manifest import hash_file
-from configs.schema_corpus import FilesSource
-from data_processors.documents import Document, Wanted, valid_text
-from data_processors.topics import UNLABELLED
-
+from ...configs.errors import UserError
+from ...configs.manifest import hash_file
+from ...configs.schema_corpus import FilesSource
+from ..documents import Document, Wanted, valid_text
+from ..topics import UNLABELLED
 from .records import Columns, to_document
 
 FORMATS = {

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.errors import UserError, unknown_choice
-from configs.schema_corpus import HubSource
-from data_processors.documents import Document, Wanted
-
+from ...configs.errors import UserError, unknown_choice
+from ...configs.schema_corpus import HubSource
+from ..documents import Document, Wanted
 from .records import Columns, to_document
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 import warnings
 from collections.abc import Iterator
 
-from configs.errors import UserError
-from configs.schema_corpus import NewsgroupsSource
-from data_processors.documents import Document, Wanted
+from ...configs.errors import UserError
+from ...configs.schema_corpus import NewsgroupsSource
+from ..documents import Document, Wanted
 
 
 def read_newsgroups(source: NewsgroupsSource, wanted: Wanted) -> Iterator[Document]:

@@ -15,10 +15,9 @@ from importlib.metadata import packages_distributions, version
 from itertools import islice
 from pathlib import Path
 
-from configs.errors import UserError, nearest
-from configs.schema_corpus import PydocsSource
-from data_processors.documents import Document, Wanted
-
+from ...configs.errors import UserError, nearest
+from ...configs.schema_corpus import PydocsSource
+from ..documents import Document, Wanted
 from .docstrings import read_file
 
 FILES_PER_TASK = 16

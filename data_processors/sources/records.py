@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from configs.errors import UserError, nearest
-from data_processors.documents import Document, valid_text
-from data_processors.topics import UNLABELLED
+from ...configs.errors import UserError, nearest
+from ..documents import Document, valid_text
+from ..topics import UNLABELLED
 
 FIRST_UNIX_TIME = 100_000_000  # whole numbers from here on are seconds since 1970, below years
 _YEAR = re.compile(r"\d{4}")

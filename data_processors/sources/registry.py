@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from data_processors.documents import Document, Wanted
-
+from ..documents import Document, Wanted
 from .files import fingerprint_files, read_files
 from .hub import fingerprint_hub, read_hub
 from .newsgroups import read_newsgroups

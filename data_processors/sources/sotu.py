@@ -5,8 +5,8 @@ from datetime import date
 from importlib.metadata import version
 from typing import Any
 
-from configs.schema_corpus import SotuSource
-from data_processors.documents import Document, Wanted
+from ...configs.schema_corpus import SotuSource
+from ..documents import Document, Wanted
 
 FIRST_YEAR = 1790
 

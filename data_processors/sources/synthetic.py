@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from configs.schema_corpus import SyntheticSource
-from data_processors.documents import Document, Wanted
+from ...configs.schema_corpus import SyntheticSource
+from ..documents import Document, Wanted
 
 CHUNK_DOCUMENTS = 2048
 CONSONANTS = "bdfgjklmnprstvz"

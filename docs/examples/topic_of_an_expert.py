@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 
-import analysis
-from inference.store import RoutingStore
+from moescope import analysis
+from moescope.inference.store import RoutingStore
 
 store = RoutingStore.open(sys.argv[1])
 layer, expert = int(sys.argv[2]), int(sys.argv[3])

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from configs.compose import compose_config
-from configs.manifest import Manifest
-from configs.schema import Config
-from configs.stage import execute
+from moescope.configs.compose import compose_config
+from moescope.configs.manifest import Manifest
+from moescope.configs.schema import Config
+from moescope.configs.stage import execute
 
 from .stores import Planted, write_store
 
@@ -53,7 +53,7 @@ def write_run(
 
 def make_report(config: Config) -> Path:
     """Runs the report stage; returns its folder."""
-    from configs.stages import REPORT
+    from moescope.configs.stages import REPORT
 
     execute(REPORT, config, command="moescope report")
     return config.paths.report

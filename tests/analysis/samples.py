@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.sample import TokenSample
+from moescope.analysis.data.sample import TokenSample
 
 
 @dataclass(frozen=True)

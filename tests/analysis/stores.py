@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.store import STRATA, StoreFacts
-from inference.store_fields import SAMPLE_FIELDS
-from inference.store_writer import StoreWriter
+from moescope.inference.store.reader import STRATA, StoreFacts
+from moescope.inference.store.schema import SAMPLE_FIELDS
+from moescope.inference.store.writer import StoreWriter
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,19 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.beyond_vocabulary import beyond_vocabulary
-from analysis.documents import topic_sums
-from analysis.information import information_bits
-from analysis.permutations import document_orders, permuted_topics, restricted_orders
-from analysis.type_expectation import other_topics_expectation, type_expectation, type_table
+from moescope.analysis.chapters.context.measures import beyond_vocabulary
+from moescope.analysis.chapters.context.type_expectation import (
+    other_topics_expectation,
+    type_expectation,
+    type_table,
+)
+from moescope.analysis.chapters.topics.information import information_bits
+from moescope.analysis.data.documents import topic_sums
+from moescope.analysis.statistics.permutations import (
+    document_orders,
+    permuted_topics,
+    restricted_orders,
+)
 
 from .samples import PlantedTokens, document_choices, planted_sample
 

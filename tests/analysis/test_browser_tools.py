@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from inference.store import RoutingStore
+from moescope.inference.store.reader import RoutingStore
 
 from .browsing import NO_CHROMIUM, draw, visit
 

@@ -7,8 +7,13 @@ from math import prod
 import numpy as np
 import pytest
 
-from analysis.coactivation import coactivation_pairs, layer_flow, pair_baseline, set_sizes
-from analysis.locality import confidence, locality
+from moescope.analysis.chapters.paths.locality import confidence, locality
+from moescope.analysis.chapters.paths.measures import (
+    coactivation_pairs,
+    layer_flow,
+    pair_baseline,
+    set_sizes,
+)
 
 from .samples import PlantedTokens, planted_sample
 

@@ -14,15 +14,15 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from analysis.compare_measures import _routing
-from analysis.compare_page import MEASURES, cell_text
-from analysis.compare_runs import find_runs, run_labels
-from analysis.compare_verdict import _topics
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.manifest import Manifest
-from configs.stage import execute
-from configs.stages import COMPARE
+from moescope.analysis.comparison.measures import _routing
+from moescope.analysis.comparison.page import MEASURES, cell_text
+from moescope.analysis.comparison.runs import find_runs, run_labels
+from moescope.analysis.comparison.verdict import _topics
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.manifest import Manifest
+from moescope.configs.stage import execute
+from moescope.configs.stages import COMPARE
 
 from .runs import make_report, write_run
 from .stores import Planted

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, f_oneway
 
-from analysis.compare_seeds import MEASURES, settings_against_seeds
-from analysis.compare_settings import Settings
+from moescope.analysis.comparison.seeds import MEASURES, settings_against_seeds
+from moescope.analysis.comparison.settings import Settings
 
 SETTINGS, SEEDS = 4, 3
 RUNS = [f"rate={rate},seed={seed}" for rate in range(SETTINGS) for seed in range(SEEDS)]

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.bootstrap import poisson_weights
-from analysis.conditions import condition_losses
-from analysis.documents import DocumentCounts
-from analysis.figures.time import condition_figure
+from moescope.analysis.chapters.time.conditions import condition_losses
+from moescope.analysis.chapters.time.figures import condition_figure
+from moescope.analysis.data.documents import DocumentCounts
+from moescope.analysis.statistics.bootstrap import poisson_weights
 
 NAMES = ["1790-1849", "1850-1909", "1910-1969"]
 NUMBER = 60

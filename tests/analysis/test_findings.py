@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.findings import model_quality
-from configs.errors import UserError
-from configs.manifest import read_manifest
+from moescope.analysis.findings import model_quality
+from moescope.configs.errors import UserError
+from moescope.configs.manifest import read_manifest
 
 from .runs import write_run
 from .stores import Planted

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from analysis.forms import (
+from moescope.analysis.chapters.form.measures import (
     Form,
     class_cells,
     form_information,

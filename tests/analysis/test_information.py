@@ -8,15 +8,21 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.bootstrap import poisson_weights
-from analysis.documents import DocumentCounts, document_counts, topic_sums
-from analysis.information import (
+from moescope.analysis.chapters.topics.cells import (
+    log2_ratios,
+    squared_residuals,
+    studentised,
+    topic_expert_cells,
+)
+from moescope.analysis.chapters.topics.information import (
     effect_band,
     information_bits,
     topic_information,
     topic_null,
 )
-from analysis.permutations import (
+from moescope.analysis.data.documents import DocumentCounts, document_counts, topic_sums
+from moescope.analysis.statistics.bootstrap import poisson_weights
+from moescope.analysis.statistics.permutations import (
     document_orders,
     exact_type,
     family_wise_p,
@@ -24,8 +30,7 @@ from analysis.permutations import (
     permuted_sums,
     permuted_topics,
 )
-from analysis.topics import log2_ratios, squared_residuals, studentised, topic_expert_cells
-from inference.store import RoutingStore
+from moescope.inference.store.reader import RoutingStore
 
 from .stores import Planted, planted_counts, write_store
 

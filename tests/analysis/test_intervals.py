@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from analysis.bootstrap import bootstrap_topic_sums, interval, poisson_weights
-from analysis.documents import DocumentCounts
-from analysis.figures.depth import depth_figure
-from analysis.figures.load import balance_figure, load_figure, topic_load_figure
-from analysis.figures.topics import topic_heatmap
-from analysis.information import topic_information, topic_null
-from analysis.load import expert_load, layer_balance
-from analysis.permutations import document_orders, permuted_topics
-from analysis.topics import topic_expert_cells
+from moescope.analysis.chapters.load.figures import balance_figure, load_figure, topic_load_figure
+from moescope.analysis.chapters.load.measures import expert_load, layer_balance
+from moescope.analysis.chapters.topics.cells import topic_expert_cells
+from moescope.analysis.chapters.topics.depth import depth_figure
+from moescope.analysis.chapters.topics.figures import topic_heatmap
+from moescope.analysis.chapters.topics.information import topic_information, topic_null
+from moescope.analysis.data.documents import DocumentCounts
+from moescope.analysis.statistics.bootstrap import bootstrap_topic_sums, interval, poisson_weights
+from moescope.analysis.statistics.permutations import document_orders, permuted_topics
 
 
 def corpus(sizes: list[int], experts: int, generator: np.random.Generator) -> DocumentCounts:

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.bootstrap import poisson_weights
-from analysis.knockout import (
+from moescope.analysis.chapters.knockout.measures import (
     KnockoutLosses,
     knockout_effects,
     resampled_t,
     specificity_statistics,
 )
+from moescope.analysis.statistics.bootstrap import poisson_weights
 
 TOPICS = ("arrays", "graphs", "plots")
 

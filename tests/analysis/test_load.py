@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.bootstrap import poisson_weights
-from analysis.load import (
+from moescope.analysis.chapters.load.measures import (
     coefficient_of_variation,
     effective_experts,
     expert_load,
@@ -14,8 +13,13 @@ from analysis.load import (
     max_violation,
     stratum_load,
 )
-from analysis.strata import masked_experts, router_entropy
-from analysis.vocabulary import TypeCounts, top_tokens, vocabulary_specialisation
+from moescope.analysis.chapters.position.measures import masked_experts, router_entropy
+from moescope.analysis.chapters.vocabulary.measures import (
+    TypeCounts,
+    top_tokens,
+    vocabulary_specialisation,
+)
+from moescope.analysis.statistics.bootstrap import poisson_weights
 
 from .stores import Planted
 from .test_information import from_plan

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from analysis.matching import match_experts, run_similarity, shared_profiles
-from inference.store import RoutingStore, StoreFacts
+from moescope.analysis.comparison.matching import match_experts, run_similarity, shared_profiles
+from moescope.inference.store.reader import RoutingStore, StoreFacts
 
 TYPES, EXPERTS, LAYERS = 200, 8, (0, 2)
 

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import analyse_routing
-from analysis.documents import DocumentCounts, topic_sums
-from analysis.information import information_bits, topic_information, topic_null
-from analysis.origins import information_null, origin_information
-from analysis.permutations import document_orders, permuted_topics
-from analysis.verdict_origins import origin_sentences
-from configs.compose import compose_config
-from inference.store import RoutingStore
+from moescope.analysis import analyse_routing
+from moescope.analysis.chapters.topics.information import (
+    information_bits,
+    topic_information,
+    topic_null,
+)
+from moescope.analysis.chapters.topics.origins import information_null, origin_information
+from moescope.analysis.chapters.topics.verdict_origins import origin_sentences
+from moescope.analysis.data.documents import DocumentCounts, topic_sums
+from moescope.analysis.statistics.permutations import document_orders, permuted_topics
+from moescope.configs.compose import compose_config
+from moescope.inference.store.reader import RoutingStore
 
 from .stores import Planted, write_store
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import UserError
+from moescope.configs.errors import UserError
 
 from .runs import make_report, write_run
 from .stores import Planted

@@ -10,8 +10,8 @@ from typing import Any
 import aim
 import pytest
 
-from configs.schema import Config
-from train import aim_tracking
+from moescope.configs.schema import Config
+from moescope.train import aim_tracking
 
 from .browsing import NO_CHROMIUM
 from .runs import make_report, write_run

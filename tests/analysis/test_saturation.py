@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.bootstrap import poisson_weights
-from analysis.documents import DocumentCounts
-from analysis.figures.checkpoints import saturation_figure
-from analysis.saturation import routing_saturation, settled_steps
-from analysis.verdict_checkpoints import saturation_claim
+from moescope.analysis.chapters.checkpoints.figures import saturation_figure
+from moescope.analysis.chapters.checkpoints.measures import routing_saturation, settled_steps
+from moescope.analysis.chapters.checkpoints.verdict import saturation_claim
+from moescope.analysis.data.documents import DocumentCounts
+from moescope.analysis.statistics.bootstrap import poisson_weights
 
 from .stores import Planted, planted_counts
 

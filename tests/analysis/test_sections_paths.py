@@ -6,11 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.coactivation import layer_flow
-from analysis.figures.paths import LABEL_HEIGHT, flow_figure
-from analysis.figures.theme import ratio_scale
-from analysis.page import ALL_LAYERS
-from analysis.sections_paths import MOST_BANDS, MOST_COLUMNS, layer_windows, widest_bands
+from moescope.analysis.chapters.paths.figures import LABEL_HEIGHT, flow_figure
+from moescope.analysis.chapters.paths.measures import layer_flow
+from moescope.analysis.chapters.paths.section import (
+    MOST_BANDS,
+    MOST_COLUMNS,
+    layer_windows,
+    widest_bands,
+)
+from moescope.analysis.html.page import ALL_LAYERS
+from moescope.analysis.html.theme import ratio_scale
 
 
 def planted_flows(experts: int, layers: int) -> pd.DataFrame:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.page import FIGURE_OF, Panel
-from analysis.sections_training import layer_panels, training_panels
-from analysis.text import percent
-from analysis.training import TrainingCurves, training_curves
-from analysis.verdict_training import drop_sentences
+from moescope.analysis.chapters.training.section import layer_panels, training_panels
+from moescope.analysis.chapters.training.verdict import drop_sentences
+from moescope.analysis.data.curves import TrainingCurves, training_curves
+from moescope.analysis.html.page import FIGURE_OF, Panel
+from moescope.analysis.html.text import percent
 
 from .stores import Planted
 from .test_verdict import results_of

@@ -6,10 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.sections_senses import senses_sections
-from analysis.senses import SenseResults, largest_distance, sense_distances, sense_routing
-from analysis.sentence import Sentence
-from analysis.verdict_senses import sense_sentences
+from moescope.analysis.chapters.senses.measures import (
+    SenseResults,
+    largest_distance,
+    sense_distances,
+    sense_routing,
+)
+from moescope.analysis.chapters.senses.section import senses_sections
+from moescope.analysis.chapters.senses.verdict import sense_sentences
+from moescope.analysis.html.sentence import Sentence
 
 LAYERS = (0, 3)
 

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from analysis.figures.substrata import substratum_entropy_figure, substratum_figure
-from analysis.substrata import substratum_routing
+from moescope.analysis.chapters.position.substrata import substratum_routing
+from moescope.analysis.chapters.position.substrata_figures import (
+    substratum_entropy_figure,
+    substratum_figure,
+)
 
 NAMES = [("untouched", "0–3"), ("untouched", "4–7"), ("masked", "0–3"), ("special", "[CLS]")]
 

@@ -4,7 +4,15 @@ import math
 
 import pytest
 
-from analysis.text import count_range, expert_name, number, p_text, percent, plot_label, visible
+from moescope.analysis.html.text import (
+    count_range,
+    expert_name,
+    number,
+    p_text,
+    percent,
+    plot_label,
+    visible,
+)
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.bootstrap import poisson_weights
-from analysis.dates import dated_origins, name_periods
-from analysis.documents import DocumentCounts
-from analysis.figures.time import period_figure
-from analysis.permutations import document_orders
-from analysis.time import TimeResults, analyse_time
+from moescope.analysis.chapters.time.dates import dated_origins, name_periods
+from moescope.analysis.chapters.time.figures import period_figure
+from moescope.analysis.chapters.time.measures import TimeResults, analyse_time
+from moescope.analysis.data.documents import DocumentCounts
+from moescope.analysis.statistics.bootstrap import poisson_weights
+from moescope.analysis.statistics.permutations import document_orders
 
 LAYERS, EXPERTS, PER_ORIGIN, ORIGINS = (1, 3), 4, 6, 30
 

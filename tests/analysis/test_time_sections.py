@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import analyse_routing
-from analysis.conditions import condition_losses
-from analysis.page import Section
-from analysis.results import RoutingResults
-from analysis.sections_checkpoints import checkpoints_section
-from analysis.sections_time import time_sections
-from analysis.verdict import write_verdict
-from configs.compose import compose_config
-from inference.store import RoutingStore
+from moescope.analysis import analyse_routing
+from moescope.analysis.chapters.checkpoints.section import checkpoints_section
+from moescope.analysis.chapters.time.conditions import condition_losses
+from moescope.analysis.chapters.time.section import time_sections
+from moescope.analysis.html.page import Section
+from moescope.analysis.results import RoutingResults
+from moescope.analysis.verdict import write_verdict
+from moescope.configs.compose import compose_config
+from moescope.inference.store.reader import RoutingStore
 
 from .stores import Planted, write_store
 from .test_conditions import NAMES, planted

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 
-from analysis.bootstrap import poisson_weights
-from analysis.permutations import document_orders, permuted_topics
-from analysis.probe import (
+from moescope.analysis.chapters.topic_classifier.measures import (
     ProbeInput,
     balanced_accuracy,
     predicted_topics,
@@ -18,7 +16,14 @@ from analysis.probe import (
     token_features,
     topics_over_origins,
 )
-from analysis.topic_map import divergence_bits, document_points, topic_map, topic_order
+from moescope.analysis.chapters.topic_map.measures import (
+    divergence_bits,
+    document_points,
+    topic_map,
+    topic_order,
+)
+from moescope.analysis.statistics.bootstrap import poisson_weights
+from moescope.analysis.statistics.permutations import document_orders, permuted_topics
 
 from .samples import PlantedTokens, document_choices, planted_sample
 from .stores import Planted

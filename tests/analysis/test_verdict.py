@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.page import FIGURE_OF
-from analysis.results import RoutingResults, analyse_routing
-from analysis.sentence import Sentence
-from analysis.verdict import ModelQuality, write_verdict
-from analysis.verdict_form import masked_sentences
-from analysis.verdict_topics import cell_sentences
-from configs.compose import compose_config
-from data_processors.audit_warnings import list_warnings
-from data_processors.documents import SPLITS
-from inference.store import RoutingStore
+from moescope.analysis.chapters.form.verdict import masked_sentences
+from moescope.analysis.chapters.topics.verdict import cell_sentences
+from moescope.analysis.html.page import FIGURE_OF
+from moescope.analysis.html.sentence import Sentence
+from moescope.analysis.results import RoutingResults, analyse_routing
+from moescope.analysis.verdict import ModelQuality, write_verdict
+from moescope.configs.compose import compose_config
+from moescope.data_processors.audit_warnings import list_warnings
+from moescope.data_processors.documents import SPLITS
+from moescope.inference.store.reader import RoutingStore
 
 from .stores import Planted, write_store
 

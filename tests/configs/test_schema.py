@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from configs.cli import explain, group_options
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.load import walk
-from configs.manual import default_values
-from configs.schema import Config
+from moescope.configs.cli import explain, group_options
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.load import walk
+from moescope.configs.manual import default_values
+from moescope.configs.schema import Config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GROUPS = (

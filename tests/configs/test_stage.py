@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.manifest import hash_folder, read_manifest
-from configs.schema import Config
-from configs.stage import Stage, StageRun, execute
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.manifest import hash_folder, read_manifest
+from moescope.configs.schema import Config
+from moescope.configs.stage import Stage, StageRun, execute
 
 
 def make_stage(work: Callable[[StageRun], Mapping[str, Any]], **changes: Any) -> Stage:

@@ -8,14 +8,15 @@ from pkgutil import resolve_name
 
 import pytest
 
-from configs.schema import Config
-from configs.stage import Stage
-from configs.stages import STAGES
+from moescope.configs.schema import Config
+from moescope.configs.stage import Stage
+from moescope.configs.stages import STAGES
 from tests.conftest import ROOT, Command
 
 LIGHT = """
-import sys, moescope
-assert moescope.main(sys.argv[1:]) == 0
+import sys
+from moescope.command_line import main
+assert main(sys.argv[1:]) == 0
 heavy = {"torch", "transformers", "pandas", "plotly", "sklearn"} & set(sys.modules)
 sys.exit(f"imported: {heavy}" if heavy else 0)
 """

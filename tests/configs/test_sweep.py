@@ -6,8 +6,8 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from configs.compose import compose_config
-from configs.sweep import Sweep, run_name, swept
+from moescope.configs.compose import compose_config
+from moescope.configs.sweep import Sweep, run_name, swept
 from tests.conftest import ROOT, Command
 
 

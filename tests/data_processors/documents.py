@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.manifest import FILE_NAME, Manifest
-from data_processors.documents import METADATA
+from moescope.configs.manifest import FILE_NAME, Manifest
+from moescope.data_processors.documents import METADATA
 
 TOPICS = ["birds", "trains"]
 BIRD_WORDS = "feather nest warbler migrating wings beak flock singing eggs hatchling"

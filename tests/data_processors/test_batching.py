@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_processors.batching import length_grouped_order, shuffled_order
+from moescope.data_processors.batching import length_grouped_order, shuffled_order
 
 
 def padding(lengths: np.ndarray, order: np.ndarray, batch_size: int) -> float:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.compose import compose_config
-from data_processors.audit import count_letters
-from data_processors.cleaning import Cleaner, cut_at_space
-from data_processors.documents import Document, valid_text
-from data_processors.near_duplicates import NearDuplicateIndex, rows_per_band
-from data_processors.topics import TopicRules
-from data_processors.words import SHINGLE_WORDS, hash_shingles, hash_words
+from moescope.configs.compose import compose_config
+from moescope.data_processors.audit import count_letters
+from moescope.data_processors.cleaning import Cleaner, cut_at_space
+from moescope.data_processors.documents import Document, valid_text
+from moescope.data_processors.near_duplicates import NearDuplicateIndex, rows_per_band
+from moescope.data_processors.topics import TopicRules
+from moescope.data_processors.words import SHINGLE_WORDS, hash_shingles, hash_words
 
 ASCII_TEXT = st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=80)
 

@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer
 
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.manifest import read_manifest
-from configs.stage import execute
-from configs.stages import MASK
-from data_processors.batching import ExampleSampler
-from data_processors.collate import CausalCollator, MaskingCollator, layout_of
-from data_processors.examples import ExampleDataset
-from data_processors.tokenizers import tokenizer_facts
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.manifest import read_manifest
+from moescope.configs.stage import execute
+from moescope.configs.stages import MASK
+from moescope.data_processors.batching import ExampleSampler
+from moescope.data_processors.collate import CausalCollator, MaskingCollator, layout_of
+from moescope.data_processors.examples import ExampleDataset
+from moescope.data_processors.tokenizers import tokenizer_facts
 
 from .documents import write_corpus
 

@@ -9,19 +9,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.schema_model import MaskedRouter
-from configs.stage import execute
-from configs.stages import CORPUS, MASK
-from data_processors.conditions import (
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.schema_model import MaskedRouter
+from moescope.configs.stage import execute
+from moescope.configs.stages import CORPUS, MASK
+from moescope.data_processors.conditions import (
     SPLITS,
     condition_ids,
     condition_of,
     resolve_values,
     value_names,
 )
-from data_processors.dataset_writer import DOCUMENT_SCHEMA
+from moescope.data_processors.dataset_writer import DOCUMENT_SCHEMA
 
 YEARS = {"column": "year", "values": [1790, 1850, 1910], "last": 1990}
 

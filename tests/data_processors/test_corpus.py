@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.manifest import Manifest
-from configs.stage import execute
-from configs.stages import CORPUS
-from data_processors.corpus import SPOOL
-from data_processors.documents import SCHEMA, SPLITS
-from moescope import main
-from tests.conftest import ROOT, hear_interrupts
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.manifest import Manifest
+from moescope.configs.stage import execute
+from moescope.configs.stages import CORPUS
+from moescope.data_processors.corpus import SPOOL
+from moescope.data_processors.documents import SCHEMA, SPLITS
+from moescope.moescope.command_line import main
+from tests.conftest import hear_interrupts
 
 SMALL = ["source=synthetic", "source.num_topics=3", "source.documents_per_topic=80"]
 
@@ -275,7 +275,7 @@ def test_hostile_text_is_kept_as_data(tmp_path: Path) -> None:
 
 def test_ctrl_c_while_reading_in_parallel_leaves_one_line_and_no_process(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "moescope.py"), "corpus", "name=t", f"paths.runs={tmp_path}"],
+        [sys.executable, "-m", "moescope", "corpus", "name=t", f"paths.runs={tmp_path}"],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -7,12 +7,12 @@ import pytest
 from datasets import load_from_disk
 from transformers import AutoTokenizer
 
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.manifest import Manifest
-from configs.schema import Config
-from configs.stage import execute
-from configs.stages import MASK
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.manifest import Manifest
+from moescope.configs.schema import Config
+from moescope.configs.stage import execute
+from moescope.configs.stages import MASK
 
 from ..conftest import Command
 from .documents import TOPICS, write_corpus, write_manifest, write_split

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from configs.schema_dataset import Masking, SpanMasking, TokenMasking, WholeWordMasking
-from configs.splitmix import splitmix64
-from data_processors.masking import (
+from moescope.configs.schema_dataset import Masking, SpanMasking, TokenMasking, WholeWordMasking
+from moescope.configs.splitmix import splitmix64
+from moescope.data_processors.masking import (
     Batch,
     Content,
     MaskKind,
@@ -18,7 +18,7 @@ from data_processors.masking import (
     select_units,
     span_units,
 )
-from data_processors.tokenizers import TokenizerFacts
+from moescope.data_processors.tokenizers import TokenizerFacts
 
 FACTS = TokenizerFacts(
     mask_token_id=4,

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.schema_corpus import Source
-from data_processors.documents import Document
-from data_processors.sources.docstrings import read_file
-from data_processors.sources.records import parse_date
-from data_processors.sources.registry import SOURCES
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.schema_corpus import Source
+from moescope.data_processors.documents import Document
+from moescope.data_processors.sources.docstrings import read_file
+from moescope.data_processors.sources.records import parse_date
+from moescope.data_processors.sources.registry import SOURCES
 
 
 def source_config(*overrides: str) -> Source:

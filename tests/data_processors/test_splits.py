@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.errors import UserError
-from configs.schema_corpus import Splits
-from data_processors.splits import DROPPED, PROBE, TEST, TRAIN, VALIDATION, assign_splits
+from moescope.configs.errors import UserError
+from moescope.configs.schema_corpus import Splits
+from moescope.data_processors.splits import DROPPED, PROBE, TEST, TRAIN, VALIDATION, assign_splits
 
 CONFIG = Splits(validation=0.1, test=0.1, probe_documents=50, probe_share=0.25)
 

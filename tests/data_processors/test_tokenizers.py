@@ -7,14 +7,14 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from configs.errors import UserError
-from configs.schema_dataset import (
+from moescope.configs.errors import UserError
+from moescope.configs.schema_dataset import (
     BpeTokenizer,
     CharTokenizer,
     PretrainedTokenizer,
     WordPieceTokenizer,
 )
-from data_processors.tokenizers import (
+from moescope.data_processors.tokenizers import (
     SPECIAL_TOKENS,
     TextEncoder,
     load_pretrained,

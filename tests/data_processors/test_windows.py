@@ -6,8 +6,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_processors.tokenizers import EncodedTexts
-from data_processors.windows import build_examples, cut_documents, pack_segments, to_list_array
+from moescope.data_processors.tokenizers import EncodedTexts
+from moescope.data_processors.windows import (
+    build_examples,
+    cut_documents,
+    pack_segments,
+    to_list_array,
+)
 
 CLS_SEP = (2, 3)
 LENGTHS = st.lists(st.integers(0, 60), min_size=0, max_size=25)

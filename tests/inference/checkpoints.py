@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
-from configs.schema_dataset import BpeTokenizer, CharTokenizer
-from data_processors.tokenizers import train_tokenizer
-from model import MoescopeConfig, MoescopeForCausalLM, MoescopeForMaskedLM
+from moescope.configs.schema_dataset import BpeTokenizer, CharTokenizer
+from moescope.data_processors.tokenizers import train_tokenizer
+from moescope.model import MoescopeConfig, MoescopeForCausalLM, MoescopeForMaskedLM
 
 TEXT = "The state of the union, [seen] from the old railway: it's \x1b[31mred\x07 = {so}? Añ 1850."
 CONTEXT = 48

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from configs.schema import Config
-from configs.stage import execute
-from configs.stages import CORPUS, MASK
+from moescope.configs.schema import Config
+from moescope.configs.stage import execute
+from moescope.configs.stages import CORPUS, MASK
 
 from .runs import make_config
 
@@ -31,4 +31,4 @@ def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.recording.MIN_EXAMPLES", 1)
+    monkeypatch.setattr("moescope.inference.recording.recording.MIN_EXAMPLES", 1)

@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
-from configs.compose import compose_config
-from configs.manifest import Manifest
-from configs.schema import Config
-from configs.stage import execute
-from configs.stages import ROUTE
-from inference.store import RoutingStore
-from model import MoescopeConfig, MoescopeForMaskedLM
+from moescope.configs.compose import compose_config
+from moescope.configs.manifest import Manifest
+from moescope.configs.schema import Config
+from moescope.configs.stage import execute
+from moescope.configs.stages import ROUTE
+from moescope.inference.store.reader import RoutingStore
+from moescope.model import MoescopeConfig, MoescopeForMaskedLM
 
 EXPERTS, TOP_K = 6, 2
 SIZES = {

@@ -14,9 +14,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from configs.errors import UserError
-from inference.capture import RoutingCapture, by_weight, find_experts
-from model import MoescopeConfig, MoescopeForMaskedLM
+from moescope.configs.errors import UserError
+from moescope.inference.recording.capture import RoutingCapture, by_weight, find_experts
+from moescope.model import MoescopeConfig, MoescopeForMaskedLM
 
 SMALL = {
     "vocab_size": 50,

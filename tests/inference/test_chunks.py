@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from inference.chunks import count_ids, iterate_chunks
+from moescope.inference.recording.chunks import count_ids, iterate_chunks
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from configs.errors import UserError
-from configs.stage import execute
-from configs.stages import CORPUS, MASK
-from inference.conditions import perplexity_matrix
-from model import MoescopeConfig, MoescopeForCausalLM
+from moescope.configs.errors import UserError
+from moescope.configs.stage import execute
+from moescope.configs.stages import CORPUS, MASK
+from moescope.inference.experiments.conditions import perplexity_matrix
+from moescope.model import MoescopeConfig, MoescopeForCausalLM
 
 from .runs import SIZES, make_config, route, save
 

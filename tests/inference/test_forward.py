@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from inference.forward import router_confidence
-from model.routing import Routing
+from moescope.inference.recording.forward import router_confidence
+from moescope.model.routing import Routing
 
 
 def test_confidence_equals_a_slow_twin_with_empty_and_overruled_slots() -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.schema_generate import Generate
-from inference.continuation import TokenSampler, continue_prompt
-from inference.fill_mask import fill_masks
-from inference.loaded_model import LoadedModel, TokenUse
-from inference.prompt import encode_prompt
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.schema_generate import Generate
+from moescope.inference.checkpoints.loaded_model import LoadedModel, TokenUse
+from moescope.inference.generation.continuation import TokenSampler, continue_prompt
+from moescope.inference.generation.fill_mask import fill_masks
+from moescope.inference.generation.prompt import encode_prompt
 
 from .checkpoints import CONTEXT, TEXT, YEARS, save_decoder, save_encoder, save_olmoe
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import moescope
+from moescope.command_line import main
 from tests.conftest import Command
 
 from .checkpoints import CONTEXT, YEARS, save_decoder, save_encoder
@@ -37,7 +37,7 @@ def generate(
 
     def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = moescope.main(["generate", f"paths.runs={runs}", *arguments])
+        code = main(["generate", f"paths.runs={runs}", *arguments])
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 

@@ -15,7 +15,7 @@ from transformers import (
     ViTModel,
 )
 
-import model  # noqa: F401  (registers our classes with transformers)
+import moescope.model  # noqa: F401  (registers our classes with transformers)
 from tests.conftest import Command
 from tests.test_cli import refused
 

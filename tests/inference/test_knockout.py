@@ -9,17 +9,22 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from inference.capture import RoutingCapture
-from inference.forward import Observer
-from inference.knockout import KnockoutLosses, learned_routers, possible_knockout, without_expert
-from inference.knockout_choice import (
+from moescope.inference.experiments.knockout import (
+    KnockoutLosses,
+    learned_routers,
+    possible_knockout,
+    without_expert,
+)
+from moescope.inference.experiments.knockout_choice import (
     NUM_CONTROLS,
     Knockout,
     choose_knockouts,
     choose_measured,
     topic_counts,
 )
-from model import MoescopeConfig, MoescopeForMaskedLM
+from moescope.inference.recording.capture import RoutingCapture
+from moescope.inference.recording.forward import Observer
+from moescope.model import MoescopeConfig, MoescopeForMaskedLM
 
 EXPERTS, VOCABULARY = 5, 50
 ROUTERS = {

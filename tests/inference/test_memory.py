@@ -2,10 +2,10 @@
 
 import pytest
 
-from configs.compose import compose_config
-from configs.errors import UserError
-from inference.memory import check_memory
-from inference.tables import RoutingTables, TableSizes
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.inference.recording.memory import check_memory
+from moescope.inference.recording.tables import RoutingTables, TableSizes
 
 
 def test_memory_is_checked_before_the_pass() -> None:

@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from configs.manifest import read_manifest
-from configs.schema import Config
-from inference.forward import Observer
-from inference.processes import Share
-from inference.recording import open_recording
-from inference.shares import put_together, record_share
-from inference.spool import Spool
-from inference.store import DOCUMENTS_FILE
-from inference.store_writer import StoreWriter
+from moescope.configs.manifest import read_manifest
+from moescope.configs.schema import Config
+from moescope.inference.recording.forward import Observer
+from moescope.inference.recording.processes import Share
+from moescope.inference.recording.recording import open_recording
+from moescope.inference.recording.resume import Spool
+from moescope.inference.recording.shards import put_together, record_share
+from moescope.inference.store.reader import DOCUMENTS_FILE
+from moescope.inference.store.writer import StoreWriter
 from tests.conftest import ROOT
 
 from .runs import encoder, make_config, overrides_of, route, save
@@ -53,7 +53,7 @@ class Killed(BaseException):
 def test_a_killed_share_goes_on_and_shares_add_up(
     dataset: Config, tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inference.spool.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("moescope.inference.recording.resume.SAVE_EVERY_S", 0.0)
     monkeypatch.setattr(StoreWriter, "ROW_GROUP", 1)  # documents go to disk at once
     model = save(encoder(400), dataset, tmp_path / "model")
     _, store = route(dataset, model, "route.batch_size=2")

@@ -11,12 +11,12 @@ from datasets import load_from_disk
 from torch.nn import functional as F
 from transformers import AutoTokenizer, OlmoeConfig, OlmoeForCausalLM
 
-from configs.errors import UserError
-from configs.schema import Config
-from configs.stage import execute
-from configs.stages import ROUTE
-from inference.knockout import without_expert
-from model import MoescopeForMaskedLM
+from moescope.configs.errors import UserError
+from moescope.configs.schema import Config
+from moescope.configs.stage import execute
+from moescope.configs.stages import ROUTE
+from moescope.inference.experiments.knockout import without_expert
+from moescope.model import MoescopeForMaskedLM
 
 from .runs import EXPERTS, SIZES, TOP_K, encoder, make_config, route, save
 

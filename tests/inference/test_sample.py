@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from inference.sample import TokenSample, choose_documents, topic_ranks
+from moescope.inference.recording.sample import TokenSample, choose_documents, topic_ranks
 
 IDS = [f"document {i}" for i in range(60)]
 TOPICS = np.repeat([0, 1, 2], [30, 20, 10])

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from configs.compose import compose_config
-from configs.manifest import read_manifest
-from configs.schema import Config
-from inference.capture import RoutingCapture
-from inference.checkpoint import load_model
-from inference.forward import Observer
-from inference.saturation import shared_choices, write_saturation
-from inference.split import open_split
+from moescope.configs.compose import compose_config
+from moescope.configs.manifest import read_manifest
+from moescope.configs.schema import Config
+from moescope.inference.checkpoints.load import load_model
+from moescope.inference.experiments.snapshots import shared_choices, write_saturation
+from moescope.inference.recording.capture import RoutingCapture
+from moescope.inference.recording.forward import Observer
+from moescope.inference.recording.split import open_split
 
 from .runs import TOP_K, encoder, route, save
 

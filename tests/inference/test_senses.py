@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoTokenizer, OlmoeConfig, OlmoeForCausalLM, PreTrainedModel
 
-from configs.errors import UserError
-from configs.schema import Config
-from inference.capture import RoutingCapture
-from inference.senses import read_senses
+from moescope.configs.errors import UserError
+from moescope.configs.schema import Config
+from moescope.inference.experiments.senses import read_senses
+from moescope.inference.recording.capture import RoutingCapture
 
 from .runs import EXPERTS, SIZES, encoder, route, save
 

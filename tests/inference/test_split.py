@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer
 
-from configs.manifest import read_manifest
-from configs.schema import Config
-from data_processors.collate import MaskingCollator
-from data_processors.tokenizers import tokenizer_facts
-from inference.split import open_split
+from moescope.configs.manifest import read_manifest
+from moescope.configs.schema import Config
+from moescope.data_processors.collate import MaskingCollator
+from moescope.data_processors.tokenizers import tokenizer_facts
+from moescope.inference.recording.split import open_split
 
 from .runs import make_config
 

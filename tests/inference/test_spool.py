@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.manifest import Manifest
-from configs.schema import Config
-from inference.forward import Observer
+from moescope.configs.manifest import Manifest
+from moescope.configs.schema import Config
+from moescope.inference.recording.forward import Observer
 
 from .runs import encoder, route, save
 
@@ -33,8 +33,8 @@ def passes(monkeypatch: pytest.MonkeyPatch, small_chunks: None) -> dict[str, int
         return forward(self, batch)
 
     monkeypatch.setattr(Observer, "__call__", counted)
-    monkeypatch.setattr("inference.spool.SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr("inference.store_writer.StoreWriter.ROW_GROUP", 5)
+    monkeypatch.setattr("moescope.inference.recording.resume.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("moescope.inference.store.writer.StoreWriter.ROW_GROUP", 5)
     return state
 
 
@@ -92,7 +92,7 @@ def test_killed_while_saving_falls_back_to_the_save_before(
         source.replace(target)
 
     with monkeypatch.context() as patched:
-        patched.setattr("inference.spool.os.replace", dies)
+        patched.setattr("moescope.inference.recording.resume.os.replace", dies)
         with pytest.raises(Killed):
             route(dataset, model, BATCHES)
     again, _ = route(dataset, model, BATCHES)

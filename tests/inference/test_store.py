@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.errors import UserError
-from inference.store import RoutingStore, StoreFacts
-from inference.store_fields import DOCUMENT_FIELDS, SAMPLE_FIELDS
-from inference.store_writer import StoreWriter
+from moescope.configs.errors import UserError
+from moescope.inference.store.reader import RoutingStore, StoreFacts
+from moescope.inference.store.schema import DOCUMENT_FIELDS, SAMPLE_FIELDS
+from moescope.inference.store.writer import StoreWriter
 
 FACTS = StoreFacts(
     layers=[1, 3],

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from inference.store import STRATA
-from inference.tables import CONFIDENCE, FIXED_POINT, RoutedTokens, RoutingTables, TableSizes
+from moescope.inference.recording.tables import (
+    CONFIDENCE,
+    FIXED_POINT,
+    RoutedTokens,
+    RoutingTables,
+    TableSizes,
+)
+from moescope.inference.store.reader import STRATA
 
 
 def random_tokens(

@@ -6,10 +6,15 @@ import pytest
 from rich.color import Color
 from rich.console import Console
 
-from configs.terminal import printable
-from inference.fill_mask import Candidate
-from inference.loaded_model import TokenUse
-from inference.token_colours import LEGEND_EXPERTS, PALETTE, AnswerView, expert_style
+from moescope.configs.terminal import printable
+from moescope.inference.checkpoints.loaded_model import TokenUse
+from moescope.inference.generation.fill_mask import Candidate
+from moescope.inference.generation.token_colours import (
+    LEGEND_EXPERTS,
+    PALETTE,
+    AnswerView,
+    expert_style,
+)
 
 
 def luminance(colour: str) -> float:

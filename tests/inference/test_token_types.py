@@ -5,8 +5,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from inference.token_classes import TOKEN_CLASSES, classify
-from inference.token_types import choose_types, read_vocabulary
+from moescope.inference.recording.token_classes import TOKEN_CLASSES, classify
+from moescope.inference.recording.token_types import choose_types, read_vocabulary
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TEXTS = [

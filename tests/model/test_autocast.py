@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import BALANCE_LOSSES, Routing, balance_losses
+from moescope.model import BALANCE_LOSSES, Routing, balance_losses
 from tests.model.test_encoder import build, token_ids
 from tests.model.test_routers import EVERY_ROUTER, build_context, build_router, hidden_rows
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import BALANCE_LOSSES, MoescopeConfig, MoescopeExperts, Routing, balance_losses
+from moescope.model import BALANCE_LOSSES, MoescopeConfig, MoescopeExperts, Routing, balance_losses
 
 E, N = 4, 64
 AT_BALANCE = {

@@ -8,8 +8,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from model import balance_losses
-from model.routing import Routing
+from moescope.model import balance_losses
+from moescope.model.routing import Routing
 
 NUM_EXPERTS = 4
 NAMES = ("switch", "gshard", "z", "importance", "load", "entropy")

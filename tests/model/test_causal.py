@@ -6,7 +6,7 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 
-from model import MoescopeConfig, MoescopeForCausalLM, MoescopeForMaskedLM
+from moescope.model import MoescopeConfig, MoescopeForCausalLM, MoescopeForMaskedLM
 from tests.model.test_encoder import token_ids
 
 

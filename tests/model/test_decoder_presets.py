@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from configs.compose import compose_config
-from model import MoescopeConfig, MoescopeForCausalLM
-from model.llama_layout import FAMILIES, misfits
-from train.build import parameter_counts
+from moescope.configs.compose import compose_config
+from moescope.model import MoescopeConfig, MoescopeForCausalLM
+from moescope.model.llama_layout import FAMILIES, misfits
+from moescope.train.build import parameter_counts
 
 
 def architecture(vocab_size: int, *overrides: str) -> MoescopeConfig:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
-from model import MoescopeConfig, MoescopeForMaskedLM
+from moescope.model import MoescopeConfig, MoescopeForMaskedLM
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model import MoescopeConfig, MoescopeExperts, experts_cpu
+from moescope.model import MoescopeConfig, MoescopeExperts, experts_cpu
 
 
 def experts_for(implementation: str, dtype: torch.dtype, **overrides: Any) -> MoescopeExperts:

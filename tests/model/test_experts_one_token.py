@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from model import MoescopeConfig, MoescopeExperts
-from model.experts_one_token import cpu_experts_forward
+from moescope.model import MoescopeConfig, MoescopeExperts
+from moescope.model.experts_one_token import cpu_experts_forward
 
 WIDTH, EXPERTS = 24, 5
 

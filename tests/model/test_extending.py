@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from huggingface_hub.errors import StrictDataclassError
 
-from model import BALANCE_LOSSES, ROUTERS, MoescopeConfig
+from moescope.model import BALANCE_LOSSES, ROUTERS, MoescopeConfig
 from tests.conftest import ROOT
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import MoescopeForMaskedLM, Router
+from moescope.model import MoescopeForMaskedLM, Router
 from tests.model.test_encoder import build, token_ids
 
 LAYERS, STD = 8, 0.02

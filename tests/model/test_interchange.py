@@ -21,7 +21,7 @@ from transformers import (
     ViTModel,
 )
 
-from model import (
+from moescope.model import (
     MoescopeConfig,
     MoescopeForCausalLM,
     MoescopeForMaskedLM,

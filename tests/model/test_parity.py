@@ -21,8 +21,8 @@ from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 from transformers.models.olmoe.modeling_olmoe import OlmoeSparseMoeBlock
 from transformers.models.qwen3_moe.modeling_qwen3_moe import Qwen3MoeSparseMoeBlock
 
-from model import MoescopeConfig, RoutingContext, upcycle
-from model.modeling_moescope import MoescopeSparseMLP
+from moescope.model import MoescopeConfig, RoutingContext, upcycle
+from moescope.model.modeling_moescope import MoescopeSparseMLP
 
 SIZE: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "num_experts_per_tok": 2}
 BLOCKS = {

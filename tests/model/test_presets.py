@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from configs.cli import group_options
-from configs.compose import compose_config
-from model import MoescopeConfig, MoescopeForCausalLM, MoescopeForMaskedLM
+from moescope.configs.cli import group_options
+from moescope.configs.compose import compose_config
+from moescope.model import MoescopeConfig, MoescopeForCausalLM, MoescopeForMaskedLM
 from tests.model.test_encoder import token_ids
 
 PRESETS = [

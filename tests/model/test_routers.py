@@ -8,7 +8,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 
-from model import ROUTERS, MoescopeConfig, Router, Routing, RoutingContext
+from moescope.model import ROUTERS, MoescopeConfig, Router, Routing, RoutingContext
 
 EVERY_ROUTER: dict[str, tuple[dict[str, Any], int]] = {
     "topk": ({}, 2),

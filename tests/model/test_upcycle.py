@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from model import MoescopeModel, upcycle
+from moescope.model import MoescopeModel, upcycle
 from tests.model.test_parity import dense_model, token_ids
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from configs.compose import compose_config
-from configs.manifest import Manifest
-from configs.schema import Config
-from configs.stage import execute
-from configs.stages import CORPUS, MASK, TRAIN
+from moescope.configs.compose import compose_config
+from moescope.configs.manifest import Manifest
+from moescope.configs.schema import Config
+from moescope.configs.stage import execute
+from moescope.configs.stages import CORPUS, MASK, TRAIN
 
 SMALL = [
     "experiment=debug",

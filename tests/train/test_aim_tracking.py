@@ -9,7 +9,7 @@ from typing import Any
 import aim
 import pytest
 
-from train.aim_tracking import load_figure, track_record
+from moescope.train.aim_tracking import load_figure, track_record
 
 from .conftest import MakeConfig, train
 

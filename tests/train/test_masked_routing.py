@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from configs.compose import compose_config
-from configs.errors import UserError
-from configs.manifest import read_manifest
-from configs.schema import Config
-from configs.stage import execute
-from configs.stages import CORPUS, MASK
-from data_processors.conditions import tell_conditions
-from model import BALANCE_LOSSES, MoescopeForCausalLM
-from train.trainer import MoescopeTrainer
+from moescope.configs.compose import compose_config
+from moescope.configs.errors import UserError
+from moescope.configs.manifest import read_manifest
+from moescope.configs.schema import Config
+from moescope.configs.stage import execute
+from moescope.configs.stages import CORPUS, MASK
+from moescope.data_processors.conditions import tell_conditions
+from moescope.model import BALANCE_LOSSES, MoescopeForCausalLM
+from moescope.train.trainer import MoescopeTrainer
 
 from .conftest import train
 from .test_trainer import make_trainer

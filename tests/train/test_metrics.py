@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model import Routing
-from train.metrics import (
+from moescope.model import Routing
+from moescope.train.metrics import (
     MetricSums,
     language_sums,
     routing_sums,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.manifest import read_manifest
-from train.checkpoints import find_snapshots
-from train.snapshots import Snapshots
+from moescope.configs.manifest import read_manifest
+from moescope.train.checkpoints import find_snapshots
+from moescope.train.snapshots import Snapshots
 
 from .conftest import MakeConfig, train
 

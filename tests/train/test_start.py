@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertForMaskedLM
 
-import model  # noqa: F401  (registers our classes with transformers)
+import moescope.model  # noqa: F401  (registers our classes with transformers)
 from tests.conftest import Command
 from tests.test_cli import refused
 

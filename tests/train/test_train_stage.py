@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from configs.errors import UserError
-from configs.schema import Config
-from train.callbacks import RouterState
-from train.trainer import MoescopeTrainer
+from moescope.configs.errors import UserError
+from moescope.configs.schema import Config
+from moescope.train.callbacks import RouterState
+from moescope.train.trainer import MoescopeTrainer
 
 from .conftest import MakeConfig, train
 
@@ -75,7 +75,9 @@ def test_a_run_stopped_after_its_last_step_only_finishes(
     straight, stopped = make_config(*settings, runs="a"), make_config(*settings, runs="b")
     counts = train(straight).counts
     with monkeypatch.context() as patch:
-        patch.setattr("train.train.results", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(
+            "moescope.train.train.results", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt())
+        )
         with pytest.raises(KeyboardInterrupt):
             train(stopped)
     with monkeypatch.context() as patch:

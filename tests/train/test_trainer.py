@@ -10,15 +10,15 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, set_seed
 
-from configs.manifest import Manifest, read_manifest
-from configs.schema import Config
-from data_processors.collate import collator_of
-from data_processors.tokenizers import tokenizer_facts
-from train.arguments import learning_rate_factor, training_arguments
-from train.build import build_model
-from train.train import open_splits
-from train.trainer import MoescopeTrainer, Topics
-from train.unigram import unigram_entropy
+from moescope.configs.manifest import Manifest, read_manifest
+from moescope.configs.schema import Config
+from moescope.data_processors.collate import collator_of
+from moescope.data_processors.tokenizers import tokenizer_facts
+from moescope.train.arguments import learning_rate_factor, training_arguments
+from moescope.train.build import build_model
+from moescope.train.train import open_splits
+from moescope.train.trainer import MoescopeTrainer, Topics
+from moescope.train.unigram import unigram_entropy
 
 from .conftest import MakeConfig
 

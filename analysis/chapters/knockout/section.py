@@ -1,0 +1,56 @@
+"""The chapter on causes: knock-out beside association."""
+
+from ...html.page import ALL_LAYERS, HOW, Panel, Section
+from ...html.records import rows
+from ...html.text import percent
+from ...results import RoutingResults
+from .figures import association_figure, knockout_figure
+
+
+def causes_section(results: RoutingResults) -> Section:
+    """E13: what losing a topic's expert costs."""
+    frame = results.structure.knockout
+    panels = []
+    if not frame.empty:
+        first = rows(frame)[0]
+        ratios = results.cells[["layer", "expert", "topic", "log2_ratio"]]
+        beside = frame.merge(ratios, on=["layer", "expert", "topic"], how="left")
+        low, high = percent(first.control_load_low), percent(first.control_load_high)
+        size = (
+            f"n = {int(frame.documents.min()):,} documents per topic, {first.controls} control "
+            f"experts of no topic with {low} to {high} of their layers' choices (these experts: "
+            f"{percent(frame.load.min())} to {percent(frame.load.max())})."
+        )
+        panels = [
+            Panel(
+                "knockout",
+                "Loss without the expert",
+                "A point to the right of the grey bar is an expert whose topic loses more than "
+                "with any of the control experts; a diamond as far right means that all topics "
+                "lose. Controls come near in load where there are such.",
+                f"{size} Unit: change of loss, nats per predicted token, mean over documents. "
+                "Baseline: 0, the controls, and the other topics; p one-sided by bootstrap-t over "
+                "documents, family-wise.",
+                {ALL_LAYERS: knockout_figure(frame, results.permutations)},
+                frame,
+            ),
+            Panel(
+                "knockout-association",
+                "Association against effect",
+                "Experts on the right are chosen more for their topic; only those above the line "
+                "matter more to it. Association is no evidence of effect.",
+                f"{size} Unit: log2 of the topic's share over the mean of topics; own topic's "
+                "change of loss minus that of the others, nats per predicted token. Baseline: 0.",
+                {ALL_LAYERS: association_figure(beside)},
+                beside,
+            ),
+        ]
+    return Section(
+        "causes",
+        "Causes",
+        "What the model loses when one expert is taken away: the strongest expert of each topic, "
+        "and control experts for comparison.",
+        panels,
+        notes=[] if panels else [("No knock-outs", "This store holds none (route.knockout).")],
+        group=HOW,
+    )

@@ -1,0 +1,206 @@
+"""E1, load: how evenly the experts of a layer share the tokens."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ...data.documents import DocumentCounts
+from ...statistics.bootstrap import bootstrap_topic_sums, interval
+
+
+def max_violation(load: np.ndarray) -> np.ndarray:
+    """(max − mean) / mean over the last axis: 0 is balance, E − 1 collapse (arXiv 2408.15664)."""
+    mean = load.mean(axis=-1)
+    return _ratio(load.max(axis=-1) - mean, mean)
+
+
+def coefficient_of_variation(load: np.ndarray) -> np.ndarray:
+    """Standard deviation over mean of the last axis: 0 is balance."""
+    return _ratio(load.std(axis=-1), load.mean(axis=-1))
+
+
+def entropy_bits(weights: np.ndarray) -> np.ndarray:
+    """Shannon entropy in bits of the last axis, normalised first; 0 where the sum is 0."""
+    total = weights.sum(axis=-1, keepdims=True)
+    shares = _ratio(weights, total)
+    logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
+    return -(shares * logs).sum(axis=-1)
+
+
+def effective_experts(load: np.ndarray) -> np.ndarray:
+    """2 to the entropy of the shares: from 1 (collapse) to E (balance)."""
+    return np.exp2(entropy_bits(load))
+
+
+def gini(load: np.ndarray) -> np.ndarray:
+    """Gini coefficient of the last axis: 0 is balance, (E − 1)/E is collapse."""
+    ordered = np.sort(load, axis=-1)
+    experts = load.shape[-1]
+    ranks = 2 * np.arange(1, experts + 1) - experts - 1
+    return _ratio((ordered * ranks).sum(axis=-1), experts * ordered.sum(axis=-1))
+
+
+def expert_load(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
+    """Share of tokens that chose each expert, all topics together (untouched tokens).
+
+    Args:
+        data: per-document counts.
+        weights: (B, D) bootstrap weights.
+
+    Returns:
+        One row per layer and expert: `layer, expert, share, low, high, chance` (k/E), `tokens`,
+        `documents`, `documents_using` (with at least one token on the expert), `dead`, and
+        `use_bound`: upper 95% bound for the share of documents that use a dead expert.
+    """
+    documents, _, experts = data.counts.shape
+    share = data.counts.sum(axis=0) / data.tokens.sum()  # (L, E)
+    low, high = interval(_bootstrap_shares(data, weights), documents)
+    using = (data.counts > 0).sum(axis=0)
+    return pd.DataFrame(
+        {
+            "layer": np.repeat(data.layers, experts),
+            "expert": np.tile(np.arange(experts), len(data.layers)),
+            "share": share.ravel(),
+            "low": low.ravel(),
+            "high": high.ravel(),
+            "chance": data.top_k / experts,
+            "tokens": int(data.tokens.sum()),
+            "documents": documents,
+            "documents_using": using.ravel(),
+            "dead": using.ravel() == 0,
+            "use_bound": np.where(using.ravel() == 0, 1 - 0.05 ** (1 / documents), np.nan),
+        }
+    )
+
+
+def layer_balance(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
+    """Balance of each layer over untouched tokens.
+
+    Few documents make any load look uneven: MaxVio is biased upward, effective experts downward.
+
+    Returns:
+        One row per layer: `max_violation` (+ `_low`, `_high`, and `_bias`: at most so much of it
+        is chance, `violation_interval`), `cv`, `effective_experts` (+ `_low`, `_high`,
+        `effective_interval`), `gini`, `dead_experts`, `experts`, `tokens`, `documents`.
+    """
+    load = data.counts.sum(axis=0).astype(float)  # (L, E)
+    draws = _bootstrap_shares(data, weights)
+    violation_low, violation_high, violation_bias = violation_interval(load, draws, len(data.ids))
+    effective_low, effective_high = effective_interval(load, draws, len(data.ids))
+    return pd.DataFrame(
+        {
+            "layer": data.layers,
+            "max_violation": max_violation(load),
+            "max_violation_low": violation_low,
+            "max_violation_high": violation_high,
+            "max_violation_bias": violation_bias,
+            "cv": coefficient_of_variation(load),
+            "effective_experts": effective_experts(load),
+            "effective_experts_low": effective_low,
+            "effective_experts_high": effective_high,
+            "gini": gini(load),
+            "dead_experts": (load == 0).sum(axis=-1),
+            "experts": data.num_experts,
+            "tokens": int(data.tokens.sum()),
+            "documents": len(data.ids),
+        }
+    )
+
+
+def violation_interval(
+    load: np.ndarray, draws: np.ndarray, documents: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """95% interval of MaxVio, and the most that its upward bias can be.
+
+    The largest of noisy loads lies above the largest true one, and a resample of it higher still,
+    so percentiles of the resampled maximum do not hold the truth. But the largest true load lies
+    below the estimate by no more than the most by which any load is too high: its lower end. And it
+    lies no higher than the upper end of its own expert's interval, nor than the largest of these.
+
+    Args:
+        load: (L, E) choices.
+        draws: (B, L, E) bootstrap loads of any scale, NaN where a draw is empty.
+        documents: behind them.
+
+    Returns:
+        (L) each: low (at least 0), high, and the mean over draws of the largest deviation of an
+        expert, which is the bias where the true load is even, and more than it elsewhere.
+    """
+    over_even = _ratio(load, load.mean(axis=-1, keepdims=True))
+    drawn = _ratio(draws, draws.mean(axis=-1, keepdims=True))
+    deviation = (drawn - over_even).max(axis=-1)  # (B, L)
+    _, deviation_high = interval(deviation, documents)
+    _, experts_high = interval(drawn, documents)
+    low = np.maximum(max_violation(load) - deviation_high, 0)
+    bias = np.nanmean(deviation, axis=0) if len(draws) else np.full(low.shape, np.nan)
+    return low, experts_high.max(axis=-1) - 1, np.where(np.isnan(low), np.nan, bias)
+
+
+def effective_interval(
+    load: np.ndarray, draws: np.ndarray, documents: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """95% interval of the effective experts, corrected for bias.
+
+    Noise only lowers an entropy, and resampling lowers it once more by as much: draws are moved up
+    twice that much (Efron and Tibshirani 1993, chapter 10). Where the bias is larger than the
+    spread, the interval reaches from the estimate to the corrected ones.
+
+    Args:
+        load: (L, E) choices.
+        draws: (B, L, E) bootstrap loads of any scale, NaN where a draw is empty.
+        documents: behind them.
+    """
+    estimate, drawn = effective_experts(load), effective_experts(draws)
+    if not len(drawn):
+        return interval(drawn, documents)
+    low, high = interval(drawn - 2 * (np.nanmean(drawn, axis=0) - estimate), documents)
+    return np.minimum(low, estimate), np.minimum(np.maximum(high, estimate), load.shape[-1])
+
+
+def stratum_load(
+    table: np.ndarray, tokens: np.ndarray, strata: Sequence[str], layers: Sequence[int]
+) -> pd.DataFrame:
+    """Load by stratum (untouched, masked, replaced, kept, special), topics pooled.
+
+    Args:
+        table: (T, S, L, E) choices.
+        tokens: (T, S) tokens.
+        strata: names of the strata (S).
+        layers: layer numbers (L).
+
+    Returns:
+        One row per stratum, layer and expert with tokens in it: `share` of the stratum's tokens.
+    """
+    counts, totals = table.sum(axis=0), tokens.sum(axis=0)  # (S, L, E), (S)
+    rows = [
+        {
+            "stratum": stratum,
+            "layer": layer,
+            "expert": expert,
+            "share": counts[s, position, expert] / totals[s],
+            "tokens": int(totals[s]),
+        }
+        for s, stratum in enumerate(strata)
+        if totals[s]
+        for position, layer in enumerate(layers)
+        for expert in range(counts.shape[2])
+    ]
+    return pd.DataFrame(rows, columns=["stratum", "layer", "expert", "share", "tokens"])
+
+
+def _bootstrap_shares(data: DocumentCounts, weights: np.ndarray) -> np.ndarray:
+    """Share of tokens per expert in each draw: (B, L, E); NaN for a draw without a document."""
+    everything = np.zeros(len(data.ids), dtype=np.int64)
+    flat = np.column_stack([data.counts.reshape(len(data.ids), -1), data.tokens])
+    sums = bootstrap_topic_sums(flat, everything, 1, weights)[:, 0]  # (B, L·E + 1)
+    tokens = np.where(sums[:, -1:] > 0, sums[:, -1:], np.nan)
+    return (sums[:, :-1] / tokens).reshape(-1, *data.counts.shape[1:])
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divides; 0 where the denominator is 0."""
+    numerator = np.asarray(numerator, dtype=float)
+    return np.divide(
+        numerator, denominator, out=np.zeros_like(numerator), where=np.asarray(denominator) != 0
+    )

@@ -1,0 +1,89 @@
+"""E12, strata: masked, replaced, kept and special positions, apart from untouched text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ...data.documents import DocumentCounts
+from ...statistics.bootstrap import bootstrap_topic_sums, interval
+from ..topics.cells import log2_ratios
+
+
+def masked_experts(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
+    """Which experts [MASK] tokens choose, against untouched tokens of the same documents.
+
+    Returns:
+        One row per layer and expert: `masked_share` and `untouched_share` of the stratum's tokens,
+        `chance` (k/E), `log2_ratio` of the two (half a choice added to each) with its 95%
+        document-bootstrap interval `low`, `high` (NaN for fewer than 3 documents with masks),
+        `masked_tokens`, `untouched_tokens`, `documents`. Empty when nothing is masked.
+    """
+    experts = data.num_experts
+    masked_tokens, tokens = int(data.masked_tokens.sum()), int(data.tokens.sum())
+    if not masked_tokens:
+        return pd.DataFrame(columns=["layer", "expert", "masked_share", "log2_ratio"])
+    masked, untouched = data.masked_counts.sum(axis=0), data.counts.sum(axis=0)  # (L, E)
+    everything = np.zeros(len(data.ids), dtype=np.int64)
+    both = np.stack([data.masked_counts, data.counts], axis=1)  # (D, 2, L, E)
+    draws = bootstrap_topic_sums(both.reshape(len(both), -1), everything, 1, weights)
+    draws = draws.reshape(len(weights), *both.shape[1:])
+    known = np.where(draws.sum(axis=-1, keepdims=True) > 0, draws, np.nan)
+    low, high = interval(_log2_masked(known), int(np.count_nonzero(data.masked_tokens)))
+    return pd.DataFrame(
+        {
+            "layer": np.repeat(data.layers, experts),
+            "expert": np.tile(np.arange(experts), len(data.layers)),
+            "masked_share": (masked / masked_tokens).ravel(),
+            "untouched_share": (untouched / tokens).ravel(),
+            "chance": data.top_k / experts,
+            "log2_ratio": _log2_masked(np.stack([masked, untouched])).ravel(),
+            "low": low.ravel(),
+            "high": high.ravel(),
+            "masked_tokens": masked_tokens,
+            "untouched_tokens": tokens,
+            "documents": len(data.ids),
+        }
+    )
+
+
+def _log2_masked(sums: np.ndarray) -> np.ndarray:
+    """log2 of the masked over the untouched share: (…, 2, L, E) → (…, L, E)."""
+    ratios = log2_ratios(sums)
+    return ratios[..., 0, :, :] - ratios[..., 1, :, :]
+
+
+def router_entropy(
+    entropy_sums: np.ndarray,
+    tokens: np.ndarray,
+    strata: Sequence[str],
+    layers: Sequence[int],
+    num_experts: int,
+) -> pd.DataFrame:
+    """Mean entropy of the router's distribution by stratum.
+
+    Args:
+        entropy_sums: (S, L) sums in nats; NaN where the router's distribution is unknown.
+        tokens: (T, S) tokens.
+        strata: names of the strata (S).
+        layers: layer numbers (L).
+        num_experts: E.
+
+    Returns:
+        One row per stratum with tokens and layer: `entropy` in bits, `max_entropy` (log2 E),
+        `tokens`. Unknown entropies are left out.
+    """
+    totals = tokens.sum(axis=0)
+    rows = [
+        {
+            "stratum": stratum,
+            "layer": layer,
+            "entropy": entropy_sums[s, position] / totals[s] / np.log(2),
+            "max_entropy": np.log2(num_experts),
+            "tokens": int(totals[s]),
+        }
+        for s, stratum in enumerate(strata)
+        for position, layer in enumerate(layers)
+        if totals[s] and np.isfinite(entropy_sums[s, position])
+    ]
+    return pd.DataFrame(rows, columns=["stratum", "layer", "entropy", "max_entropy", "tokens"])

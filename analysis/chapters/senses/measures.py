@@ -1,0 +1,216 @@
+"""E16, senses: how differently one token is routed in texts that use it in different senses.
+
+The measure is that of the interpretable-moes project (distance between a token's routing by sense
+and overall); new is the null: the same texts, their senses permuted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ...statistics.permutations import (
+    MIN_DOCUMENTS_FOR_P,
+    document_orders,
+    family_wise_p,
+    permutation_p,
+    permuted_sums,
+    permuted_topics,
+)
+from ..load.measures import entropy_bits
+
+MIN_OCCURRENCES = 20  # of a token in a sense; below, the sense is left out
+TOKEN_COLUMNS = ["token", "spelling", "layer", "senses", "occurrences", "texts"]
+NULL_COLUMNS = ["distance", "null_mean", "null_high", "excess", "p_value", "family_p_value"]
+SENSE_COLUMNS = ["token", "sense", "layer", "occurrences", "texts", "distance", "null_mean"]
+
+
+@dataclass(frozen=True)
+class SenseResults:
+    """How senses are routed.
+
+    Attributes:
+        tokens: one row per token and layer: `spelling` (its tokens, joined by "|"), `senses`,
+            `occurrences`, `texts`, `distance` (mean over senses of the Jensen–Shannon distance
+            between the routing in a sense and overall, 0 to `largest_distance`), `null_mean` and
+            `null_high` (97.5%) under permutation of senses over texts, `excess` = distance −
+            null_mean, `p_value`, and `family_p_value` over all tokens and layers.
+        senses: one row per token, sense and layer: its own `distance` and `null_mean`.
+        left_out: one row per sense that is too rare to be tested, or whose token has no second
+            sense: `token`, `sense`, `occurrences`, `texts`.
+    """
+
+    tokens: pd.DataFrame
+    senses: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Token:
+    """Choices of one token by text: one spelling, senses that are frequent enough.
+
+    Attributes:
+        counts: (D, L, E) choices summed over the text's occurrences.
+        sense_ids: (D,) index into `senses`.
+        occurrences: (D,).
+    """
+
+    name: str
+    spelling: str
+    senses: Sequence[str]
+    counts: np.ndarray
+    sense_ids: np.ndarray
+    occurrences: np.ndarray
+
+
+def sense_routing(
+    occurrences: pd.DataFrame,
+    counts: np.ndarray,
+    layers: Sequence[int],
+    permutations: int,
+    generator: np.random.Generator,
+) -> SenseResults:
+    """Tests every token of a store.
+
+    A token counts in its most frequent spelling alone: another number of pieces, or a capital,
+    is another token. A text is the unit: its sense is permuted with all its occurrences.
+
+    Args:
+        occurrences: `RoutingStore.senses`.
+        counts: `RoutingStore.sense_counts`, (N, L, E).
+        layers: layer numbers (L).
+        permutations: P.
+        generator: of the permutations.
+    """
+    tokens, left_out = _testable(occurrences, counts)
+    observed, nulls, of_sense = [], [], []
+    for token in tokens:
+        number = len(token.senses)
+        orders = document_orders(generator, len(token.sense_ids), permutations)
+        flat = token.counts.reshape(len(token.counts), -1).astype(np.float64)
+        sums = np.zeros((number, flat.shape[1]))
+        np.add.at(sums, token.sense_ids, flat)
+        permuted = permuted_topics(orders, token.sense_ids)
+        drawn = np.concatenate(list(permuted_sums(flat, permuted, number)))
+        shape = token.counts.shape[1:]
+        own = sense_distances(sums.reshape(number, *shape))  # (S, L)
+        null = sense_distances(drawn.reshape(permutations, number, *shape))  # (P, S, L)
+        observed.append(own.mean(axis=0))
+        nulls.append(null.mean(axis=1))
+        of_sense.append(_sense_rows(token, own, null.mean(axis=0), layers))
+    empty = pd.DataFrame(columns=SENSE_COLUMNS)
+    return SenseResults(
+        _token_rows(tokens, observed, nulls, layers),
+        pd.concat(of_sense, ignore_index=True) if of_sense else empty,
+        left_out,
+    )
+
+
+def sense_distances(sums: np.ndarray) -> np.ndarray:
+    """Jensen–Shannon distance of each sense's routing to the mean of all senses.
+
+    sqrt(H((p + q) / 2) − (H(p) + H(q)) / 2) with H in bits: 0 for equal routing,
+    `largest_distance` for disjoint.
+
+    Args:
+        sums: (…, S, L, E) choices.
+
+    Returns:
+        (…, S, L).
+    """
+    p = sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1)
+    q = np.broadcast_to(p.mean(axis=-3, keepdims=True), p.shape)
+    divergence = entropy_bits((p + q) / 2) - (entropy_bits(p) + entropy_bits(q)) / 2
+    distances: np.ndarray = np.sqrt(np.maximum(divergence, 0.0))
+    return distances
+
+
+def largest_distance(senses: int) -> float:
+    """Distance of one of S senses that share no expert: the mean holds the sense itself.
+
+    0.56 for 2 senses, 0.68 for 3; 1 for ever more.
+    """
+    own, other = (1 + 1 / senses) / 2, 1 / (2 * senses)  # mass of (p + q) / 2
+    mixture = -own * np.log2(own) - (senses - 1) * other * np.log2(other)
+    return float(np.sqrt(mixture - np.log2(senses) / 2))
+
+
+def _testable(occurrences: pd.DataFrame, counts: np.ndarray) -> tuple[list[_Token], pd.DataFrame]:
+    """Sorts out which tokens and senses are frequent enough."""
+    tokens, left_out = [], []
+    for name, own in occurrences.groupby("token", sort=True):
+        spelling = str(own.spelling.mode().iloc[0])  # the first of equally frequent ones
+        own = own[own.spelling == spelling]
+        sizes = own.groupby("sense", sort=True).text.agg(["size", "nunique"])
+        enough = (sizes["size"] >= MIN_OCCURRENCES) & (sizes["nunique"] >= MIN_DOCUMENTS_FOR_P)
+        if enough.sum() < 2:
+            enough[:] = False
+        for sense, row in sizes[~enough].iterrows():
+            left_out.append((str(name), str(sense), int(row["size"]), int(row["nunique"])))
+        kept = own[own.sense.isin(sizes.index[enough])]
+        if not kept.empty:
+            tokens.append(_by_text(str(name), spelling, kept, counts))
+    columns = ["token", "sense", "occurrences", "texts"]
+    return tokens, pd.DataFrame(left_out, columns=columns)
+
+
+def _by_text(name: str, spelling: str, rows: pd.DataFrame, counts: np.ndarray) -> _Token:
+    """Sums a token's choices over the occurrences in one text."""
+    senses = sorted(rows.sense.unique())
+    texts, place = np.unique(rows.text.to_numpy(), return_inverse=True)
+    sums = np.zeros((len(texts), *counts.shape[1:]), dtype=np.int64)
+    np.add.at(sums, place, counts[rows.index.to_numpy()])
+    sense_ids = np.zeros(len(texts), dtype=np.int64)
+    sense_ids[place] = [senses.index(sense) for sense in rows.sense]
+    return _Token(name, spelling, senses, sums, sense_ids, np.bincount(place))
+
+
+def _token_rows(
+    tokens: Sequence[_Token],
+    observed: Sequence[np.ndarray],
+    nulls: Sequence[np.ndarray],
+    layers: Sequence[int],
+) -> pd.DataFrame:
+    if not tokens:
+        return pd.DataFrame(columns=[*TOKEN_COLUMNS, *NULL_COLUMNS])
+    distance, null = np.stack(observed), np.stack(nulls, axis=1)  # (X, L), (P, X, L)
+    mean, spread = null.mean(axis=0), null.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    columns = {
+        "distance": distance,
+        "null_mean": mean,
+        "null_high": np.quantile(null, 0.975, axis=0),
+        "excess": distance - mean,
+        "p_value": permutation_p(distance, null),
+        "family_p_value": family_wise_p((distance - mean) / scale, (null - mean) / scale),
+    }
+    facts = pd.DataFrame(
+        [
+            (token.name, token.spelling, len(token.senses), len(token.sense_ids))
+            for token in tokens
+            for _ in layers
+        ],
+        columns=["token", "spelling", "senses", "texts"],
+    )
+    facts["layer"] = np.tile(layers, len(tokens))
+    facts["occurrences"] = np.repeat([token.occurrences.sum() for token in tokens], len(layers))
+    return facts[TOKEN_COLUMNS].assign(**{name: values.ravel() for name, values in columns.items()})
+
+
+def _sense_rows(
+    token: _Token, distance: np.ndarray, null_mean: np.ndarray, layers: Sequence[int]
+) -> pd.DataFrame:
+    number = len(token.senses)
+    sizes = np.bincount(token.sense_ids, token.occurrences, number).astype(np.int64)
+    return pd.DataFrame(
+        {
+            "token": token.name,
+            "sense": np.repeat(token.senses, len(layers)),
+            "layer": np.tile(layers, number),
+            "occurrences": np.repeat(sizes, len(layers)),
+            "texts": np.repeat(np.bincount(token.sense_ids, minlength=number), len(layers)),
+            "distance": distance.ravel(),
+            "null_mean": null_mean.ravel(),
+        }
+    )

@@ -1,0 +1,61 @@
+"""The chapter on senses: the same token in texts that mean different things by it."""
+
+from ...html.page import Panel, Section
+from ...html.records import rows
+from ...html.text import visible
+from ...results import RoutingResults
+from .figures import senses_figure
+from .measures import MIN_OCCURRENCES
+from .verdict import largest_text
+
+LONGEST_SENSE = 40
+
+
+def senses_sections(results: RoutingResults) -> list[Section]:
+    """E16: routing by sense; nothing for a store without texts labelled by sense."""
+    frame, left_out, permutations = (
+        results.senses.tokens,
+        results.senses.left_out,
+        results.permutations,
+    )
+    if frame.empty and left_out.empty:
+        return []
+    panels = []
+    if not frame.empty:
+        sizes = frame.drop_duplicates("token")
+        panels = [
+            Panel(
+                "senses",
+                "Distance between senses",
+                "A filled point is a token whose experts depend on what it means (family-wise over "
+                "tokens and layers); the grey bar is what chance gives one token alone.",
+                f"n = {int(sizes.occurrences.sum()):,} occurrences of {len(sizes)} tokens in "
+                f"{int(sizes.texts.sum()):,} texts. Unit: Jensen–Shannon distance between the "
+                "routing in a sense and overall, mean over senses, at most "
+                f"{largest_text(frame)}. Baseline: 97.5% of "
+                f"{permutations:,} permutations of the senses over the texts.",
+                {
+                    str(layer): senses_figure(own, permutations, results.alpha)
+                    for layer, own in frame.groupby("layer", sort=False)
+                },
+                frame,
+            )
+        ]
+    notes = [
+        (
+            "Left out",
+            f"“{visible(row.token)}” as “{visible(row.sense, LONGEST_SENSE)}”: "
+            f"{row.occurrences:,} occurrences in {row.texts:,} texts; each of at least two senses "
+            f"needs {MIN_OCCURRENCES} in 10 texts",
+        )
+        for row in rows(left_out)
+    ]
+    section = Section(
+        "senses",
+        "Senses",
+        "The same token in texts that use it in different senses: whatever differs in its routing "
+        "is context, since the token is the same.",
+        panels,
+        notes=notes,
+    )
+    return [section]

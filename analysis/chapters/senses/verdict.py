@@ -1,0 +1,68 @@
+"""The verdict on senses: whether a token's experts depend on what it means."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from ...html.records import largest, rows
+from ...html.sentence import Sentence, by_layer, capital, layer_names
+from ...html.text import listing, number, p_text, visible
+from ...results import RoutingResults
+from .measures import largest_distance
+
+LISTED = 4
+
+
+def sense_sentences(results: RoutingResults) -> Iterator[Sentence]:
+    """One sentence on all tokens whose senses were labelled."""
+    frame, alpha, permutations = results.senses.tokens, results.alpha, results.permutations
+    if frame.empty:
+        if not results.senses.left_out.empty:
+            yield Sentence(
+                "senses",
+                "warning",
+                "No test of senses: no token has two senses with at least 20 occurrences each.",
+                "Add texts to the file of route.senses.",
+            )
+        return
+    found = frame[frame.family_p_value <= alpha]
+    names = [visible(token) for token in dict.fromkeys(found.token)]
+    shown = [f"“{name}”" for name in names[:LISTED]]
+    if len(names) > LISTED:
+        shown.append(f"{len(names) - LISTED} more")
+    tokens = frame.drop_duplicates("token")
+    claim = (
+        f"No evidence that the routing of {listing([f'“{visible(t)}”' for t in tokens.token])} "
+        "depends on its sense."
+    )
+    if not found.empty:
+        top = largest(found, "excess")
+        farthest = f"the farthest is “{visible(top.token)}” in layer {top.layer}, "
+        claim = (
+            f"{capital(listing(shown))} {'is' if len(names) == 1 else 'are'} routed by sense in "
+            f"{layer_names(found.drop_duplicates('layer'))}: {farthest if len(found) > 1 else ''}"
+            f"distance {number(top.distance, 2)} against {number(top.null_mean, 2)} by chance."
+        )
+    listed = (frame if found.empty else found).sort_values("excess", ascending=False)
+    details = by_layer(
+        [
+            f"“{visible(row.token)}” in layer {row.layer}: {number(row.distance, 2)} against "
+            f"{number(row.null_mean, 2)}, {p_text(row.family_p_value, permutations)}"
+            for row in rows(listed)
+        ]
+    )
+    yield Sentence(
+        "senses",
+        "none" if found.empty else "finding",
+        claim,
+        f"{capital(details)}. n = {int(tokens.occurrences.sum()):,} occurrences in "
+        f"{int(tokens.texts.sum()):,} texts; unit: Jensen–Shannon distance between the routing in "
+        f"a sense and overall, at most {largest_text(frame)}; baseline: senses permuted over "
+        "texts; p family-wise over tokens and layers.",
+    )
+
+
+def largest_text(frame: pd.DataFrame) -> str:
+    """The distances of senses that share no expert, e.g. "0.56 (2 senses)"."""
+    numbers = sorted({int(senses) for senses in frame.senses})
+    return listing([f"{number(largest_distance(n), 2)} ({n} senses)" for n in numbers])

@@ -1,0 +1,126 @@
+"""E5, topic map: which topics are routed alike, in units of what chance makes of one topic."""
+
+import numpy as np
+import pandas as pd
+from scipy.cluster import hierarchy
+from scipy.spatial.distance import squareform
+
+from ...data.documents import DocumentCounts
+from ..load.measures import entropy_bits
+
+SPLITS = 20  # random halves of every topic's documents
+MOST_POINTS = 2_000  # documents in the scatter
+
+
+def divergence_bits(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Jensen–Shannon divergence of two distributions over the last axis: 0 to 1 bit (Lin 1991)."""
+    middle: np.ndarray = entropy_bits((first + second) / 2)
+    return middle - (entropy_bits(first) + entropy_bits(second)) / 2
+
+
+def topic_map(data: DocumentCounts, generator: np.random.Generator) -> pd.DataFrame:
+    """Jensen–Shannon distance between topics, and between random halves of one topic.
+
+    Both from halves of the documents, so that equal topics have the same distance as two halves
+    of one of them, whatever the number of documents.
+
+    Returns:
+        One row per layer and pair of different topics, both ways: `distance` (square root of the
+        mean divergence in bits, 0 to 1), `ceiling` (the same between halves of one topic, mean of
+        the two topics), `ratio` of the two (1 = no further apart than chance), `documents` and
+        `other_documents`, `splits`. Empty when a topic has fewer than two documents.
+    """
+    columns = ["layer", "topic", "other", "distance", "ceiling", "ratio"]
+    if len(data.topics) < 2 or data.documents_per_topic.min() < 2:
+        return pd.DataFrame(columns=columns)
+    halves = _half_shares(data, generator)  # (H, 2, T, L, E)
+    first, second = halves[:, 0], halves[:, 1]
+    within = divergence_bits(first, second).mean(axis=0)  # (T, L)
+    between = divergence_bits(first[:, :, None], second[:, None]).mean(axis=0)  # (T, T, L)
+    distance = np.sqrt((between + between.swapaxes(0, 1)) / 2)
+    ceiling = np.sqrt((within[:, None] + within[None]) / 2)
+    safe = np.where(ceiling > 0, ceiling, np.nan)
+    sizes = data.documents_per_topic
+    return pd.DataFrame(
+        [
+            {
+                "layer": layer,
+                "topic": data.topics[topic],
+                "other": data.topics[other],
+                "distance": distance[topic, other, position],
+                "ceiling": ceiling[topic, other, position],
+                "ratio": distance[topic, other, position] / safe[topic, other, position],
+                "documents": sizes[topic],
+                "other_documents": sizes[other],
+                "splits": SPLITS,
+            }
+            for position, layer in enumerate(data.layers)
+            for topic in range(len(data.topics))
+            for other in range(len(data.topics))
+            if topic != other
+        ]
+    )
+
+
+def _half_shares(data: DocumentCounts, generator: np.random.Generator) -> np.ndarray:
+    """Expert shares of random halves of every topic's documents: (H, 2, T, L, E)."""
+    topics, shape = len(data.topics), data.counts.shape[1:]
+    sums = np.zeros((SPLITS, 2, topics, *shape))
+    for topic in range(topics):
+        counts = data.counts[data.topic_ids == topic]
+        for split in range(SPLITS):
+            mixed = counts[generator.permutation(len(counts))]
+            half = len(mixed) // 2
+            sums[split, 0, topic] = mixed[:half].sum(axis=0)
+            sums[split, 1, topic] = mixed[half : 2 * half].sum(axis=0)
+    shares: np.ndarray = sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1)
+    return shares
+
+
+def topic_order(topic_distances: pd.DataFrame) -> list[str]:
+    """Orders topics so that those routed alike stand side by side (average linkage, all layers)."""
+    mean = topic_distances.pivot_table(index="topic", columns="other", values="distance")
+    matrix = mean.to_numpy(dtype=float, copy=True)
+    np.fill_diagonal(matrix, 0)
+    if len(matrix) < 3:
+        return list(mean.index)
+    condensed = squareform((matrix + matrix.T) / 2, checks=False)
+    tree = hierarchy.linkage(condensed, "average", optimal_ordering=True)
+    return [str(mean.index[leaf]) for leaf in hierarchy.leaves_list(tree)]
+
+
+def document_points(data: DocumentCounts, generator: np.random.Generator) -> pd.DataFrame:
+    """Documents in two dimensions, by layer: PCA of the square roots of their expert shares.
+
+    The square root makes Euclidean distance that of Hellinger, so rare experts count.
+
+    Returns:
+        One row per layer and document (at most 2,000, drawn at random): `topic`, `id`, `x`, `y`,
+        `x_share`, `y_share` (of the variance), `tokens`. Empty with fewer than three documents.
+    """
+    chosen = np.sort(generator.permutation(len(data.ids))[:MOST_POINTS])
+    if len(chosen) < 3 or data.num_experts < 2:
+        return pd.DataFrame(columns=["layer", "topic", "id", "x", "y"])
+    frames = []
+    for position, layer in enumerate(data.layers):
+        counts = data.counts[chosen, position].astype(float)
+        roots = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+        left, sizes, right = np.linalg.svd(roots - roots.mean(axis=0), full_matrices=False)
+        signs = np.sign(right[:2].sum(axis=1) + 1e-12)  # the sign of an axis is arbitrary
+        places = left[:, :2] * sizes[:2] * signs
+        variance = sizes**2 / max((sizes**2).sum(), 1e-30)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "layer": layer,
+                    "topic": [data.topics[topic] for topic in data.topic_ids[chosen]],
+                    "id": [data.ids[row] for row in chosen],
+                    "x": places[:, 0],
+                    "y": places[:, 1],
+                    "x_share": variance[0],
+                    "y_share": variance[1],
+                    "tokens": data.tokens[chosen],
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,67 @@
+"""The report's main figures and numbers in the Aim run of the training they are about."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from ...configs.schema import Config
+from .page import ALL_LAYERS, Panel
+
+MAIN = (
+    "depth",
+    "forms",
+    "beyond-vocabulary",
+    "load",
+    "topics",
+    "vocabulary",
+    "masked",
+    "knockout",
+    "saturation",
+)
+NUMBERS = (
+    "topic_information_bits",
+    "topic_information_share",
+    "max_violation",
+    "effective_experts",
+)
+
+
+def track_report(config: Config, panels: Sequence[Panel], summary: Mapping[str, Any]) -> None:
+    """Adds the report to the run's Aim page; does nothing where the training was not tracked."""
+    owner = config.paths.checkpoints / "run.json"
+    if config.tracking.name != "aim" or not owner.exists():
+        return
+    run_hash = json.loads(owner.read_text(encoding="utf-8")).get("aim_run")
+    if run_hash is None:
+        return
+    from ...train.aim_tracking import (
+        send_report,  # brings transformers, which analysis does without
+    )
+
+    send_report(
+        config,
+        run_hash,
+        figures=main_figures(panels),
+        numbers=main_numbers(summary),
+        summary=summary,
+    )
+
+
+def main_figures(panels: Sequence[Panel]) -> Iterator[tuple[str, dict[str, int], go.Figure]]:
+    """Takes the main figures, titled: (name, context with the layer, figure)."""
+    for panel in panels:
+        for layer, view in panel.views.items() if panel.name in MAIN else ():
+            place = {} if layer == ALL_LAYERS else {"layer": int(layer)}
+            title = f"{panel.title}, layer {layer}" if place else panel.title
+            figure = go.Figure(view).update_layout(title={"text": title}, margin={"t": 90})
+            yield f"report/{panel.name}", place, figure
+
+
+def main_numbers(summary: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, int], float]]:
+    """Takes the main numbers of each layer: (name, context with the layer, value)."""
+    for layer in summary["layers"]:
+        for name in NUMBERS:
+            if layer[name] is not None:
+                yield f"report/{name}", {"layer": int(layer["layer"])}, float(layer[name])

@@ -1,0 +1,94 @@
+"""Which model a stage reads, and what identifies it; light to import."""
+
+from pathlib import Path
+
+from ...configs.errors import UserError
+from ...configs.manifest import digest, hash_file, read_manifest
+from ...configs.schema import Config
+from ...train.checkpoints import find_snapshots
+
+
+def checkpoint_fingerprint(path: str) -> str:
+    """Identifies a foreign checkpoint: its config, and its weights by size and time."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return path
+    config = folder / "config.json"
+    weights = sorted(folder.glob("*.safetensors"))
+    states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weights]
+    return digest([hash_file(config) if config.is_file() else None, states])
+
+
+def recorded(config: Config) -> dict[str, str]:
+    """Identifies what route reads besides the dataset: the model and the texts labelled by sense.
+
+    Raises:
+        UserError: the run's own model is asked for and not there.
+    """
+    path = config.route.senses
+    senses = {"senses": hash_file(path)} if path is not None and path.is_file() else {}
+    return recorded_model(config) | senses
+
+
+def recorded_model(config: Config) -> dict[str, str]:
+    """Identifies the model that is recorded; it may come from elsewhere, so it is no stage input.
+
+    Raises:
+        UserError: the run's own model is asked for and not there.
+    """
+    if config.route.model is not None:
+        return {"model": checkpoint_fingerprint(config.route.model)}
+    manifest = read_manifest(config.paths.model)
+    if manifest is None:
+        raise UserError(
+            f"{config.paths.model}: no finished train stage there; run `moescope train` first, "
+            "or name a checkpoint with route.model"
+        )
+    snapshots = digest(list(recorded_snapshots(config)))
+    return {"train": manifest.fingerprint, "snapshots": snapshots}
+
+
+def recorded_snapshots(config: Config) -> dict[int, Path]:
+    """Finds the snapshots to compare: step → checkpoint; none for a model from elsewhere."""
+    manifest = read_manifest(config.paths.model)
+    if not config.route.snapshots or config.route.model is not None or manifest is None:
+        return {}
+    return find_snapshots(config.paths.checkpoints, manifest)
+
+
+def imported(config: Config) -> dict[str, str]:
+    """Identifies the checkpoint to import."""
+    return {"source": checkpoint_fingerprint(source_of(config))}
+
+
+def source_of(config: Config) -> str:
+    """Returns the checkpoint to import.
+
+    Raises:
+        UserError: none is named.
+    """
+    if config.checkpoint.source is None:
+        raise UserError(
+            "checkpoint.source: name the checkpoint to import, a folder or a hub name "
+            "(moescope import checkpoint.source=FOLDER)"
+        )
+    return config.checkpoint.source
+
+
+def exported(config: Config) -> dict[str, str]:
+    """Identifies the checkpoint to export."""
+    return {"model": checkpoint_fingerprint(exported_path(config))}
+
+
+def exported_path(config: Config) -> str:
+    """Returns the checkpoint to export: `export.model`, or what the run's train stage wrote.
+
+    Raises:
+        UserError: the run's own model is asked for and not there.
+    """
+    if config.export.model is None and not config.paths.model.is_dir():
+        raise UserError(
+            f"{config.paths.model}: no model there; run `moescope train` first, or name a "
+            "checkpoint with export.model"
+        )
+    return config.export.model or str(config.paths.model)

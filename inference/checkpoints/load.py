@@ -1,0 +1,126 @@
+"""Loads a checkpoint, ours or anyone's, and checks that it fits the dataset."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from ... import model  # noqa: F401  (registers our classes with transformers)
+from ...configs.errors import UserError
+from ...data_processors.tokenizers import tokenizer_hash
+
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+
+def load_model(path: str, device: torch.device) -> PreTrainedModel:
+    """Loads a masked or causal language model for inference, without running foreign code.
+
+    Raises:
+        UserError: nothing there, a damaged or incomplete checkpoint, or one that transformers
+            does not know by itself.
+    """
+    _check_weight_files(Path(path))
+    disable_progress_bar()  # the stage has its own
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        architectures = config.architectures or [""]
+        masked = architectures[0].endswith("ForMaskedLM")
+        auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+        network, report = auto.from_pretrained(  # type: ignore[misc]
+            path,
+            config=config,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path}: cannot load this checkpoint ({reason})") from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise UserError(
+            f"{path}: the checkpoint lacks {len(missing)} of the model's weights, "
+            f"{missing[0]} first; save or download it again"
+        )
+    return network.to(device).eval()
+
+
+def check_fits(
+    network: PreTrainedModel, path: str, dataset: Path, counts: Mapping[str, Any]
+) -> None:
+    """Checks that a checkpoint reads the dataset's token ids as they were meant.
+
+    Args:
+        network: the model.
+        path: its checkpoint, with its tokenizer.
+        dataset: the dataset's folder.
+        counts: the `counts` of the dataset's manifest.
+
+    Raises:
+        UserError: another tokenizer or a smaller vocabulary.
+    """
+    known = network.config.get_text_config().vocab_size
+    if known < counts["vocab_size"]:
+        raise UserError(
+            f"{path}: its vocabulary has {known} types, {dataset} uses {counts['vocab_size']}; "
+            "train on this dataset, or mask it with the checkpoint's tokenizer"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: no usable tokenizer beside the weights") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"{path}: its tokenizer has no fast version, which the dataset needs")
+    own = tokenizer_hash(tokenizer)
+    if own != counts["tokenizer_hash"]:
+        raise UserError(
+            f"{path}: its tokenizer ({own}) is not that of {dataset} "
+            f"({counts['tokenizer_hash']}); train on this dataset, or mask it with "
+            f"tokenizer=pretrained tokenizer.path={path}"
+        )
+
+
+def _check_weight_files(folder: Path) -> None:
+    """Opens every weight file of a local checkpoint; a cut file is found by its header."""
+    if not folder.is_dir():
+        if not HUB_NAME.fullmatch(folder.as_posix()):
+            raise UserError(f"{folder}: no such folder, and not a hub name (owner/name)")
+        return
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no checkpoint there (config.json is missing)")
+    weights = sorted(folder.glob("*.safetensors"))
+    for path in _announced(folder) or weights:
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: weight file is missing; copy the checkpoint again") from error
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path}: damaged or truncated weight file ({error})") from error
+    if not weights:
+        raise UserError(f"{folder}: no weights there (model.safetensors); pickles are not read")
+
+
+def _announced(folder: Path) -> list[Path]:
+    """Lists the shards that the checkpoint's index names; [] without an index."""
+    index = folder / "model.safetensors.index.json"
+    try:
+        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{index}: damaged index of weight files") from error
+    return [folder / name for name in sorted(set(shards))]

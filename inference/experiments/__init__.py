@@ -1,0 +1,1 @@
+"""What takes further passes: knock-outs, snapshots, senses, conditions."""

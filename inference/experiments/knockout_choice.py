@@ -1,0 +1,100 @@
+"""Which experts to knock out, and on which documents to see what it does.
+
+Experts are chosen by the routing of documents other than those whose loss is measured: an expert
+that only seems to favour a topic, by luck of the same documents, would seem to matter for it too.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ..store.reader import DOCUMENTS_FILE
+
+NUM_CONTROLS = 20  # at least, where there are so many other experts
+NEAREST = 5  # a control is drawn among so many experts of the closest load
+MIN_EVEN_SHARE = 0.25  # an expert below this part of an even share is too rare to be chosen
+
+
+@dataclass(frozen=True)
+class Knockout:
+    """One expert to be taken away.
+
+    Attributes:
+        layer: index on the L axis.
+        kind: "chosen" for a topic, load-matched "control", or "other" (`knockout=all`).
+        chosen_for: id of the topic that it was chosen for, else -1.
+        load: its share of its layer's choices, topics weighted equally.
+    """
+
+    layer: int
+    expert: int
+    kind: Literal["chosen", "control", "other"]
+    chosen_for: int
+    load: float
+
+
+def choose_measured(ranks: np.ndarray, topic_ids: np.ndarray, per_topic: int) -> np.ndarray:
+    """(D,) bool: the documents to measure, at most `per_topic` and half of a topic's."""
+    sizes = np.bincount(topic_ids)
+    return ranks < np.minimum(per_topic, sizes // 2)[topic_ids]
+
+
+def choose_knockouts(
+    counts_TLE: np.ndarray, per_topic: int, *, others: bool, generator: np.random.Generator
+) -> list[Knockout]:
+    """Chooses each topic's strongest experts and load-matched controls.
+
+    Strength is the topic's share of choices over the mean share of all topics, half a choice added
+    per cell. Controls are drawn without replacement, in turn for each chosen expert, among the
+    `NEAREST` remaining ones of the closest load.
+
+    Args:
+        counts_TLE: choices of untouched tokens; topics without any, as those of which no
+            document is measured, are left out.
+        per_topic: chosen experts of a topic, over all layers.
+        others: take all remaining experts, too.
+        generator: draws the controls.
+    """
+    topics = np.flatnonzero(counts_TLE.any((1, 2)))
+    counts = counts_TLE[topics] + 0.5
+    shares = counts / counts.sum(-1, keepdims=True)
+    load = shares.mean(0)  # (L, E)
+    ratio = np.where(load >= MIN_EVEN_SHARE / load.shape[1], shares / load, 0.0)
+    order = np.argsort(-ratio.reshape(len(topics), -1), axis=1, kind="stable")[:, :per_topic]
+    pairs = [(int(t), int(cell)) for t, cells in zip(topics, order, strict=True) for cell in cells]
+    taken = list(dict.fromkeys(cell for _, cell in pairs))
+    rest = [cell for cell in range(load.size) if cell not in taken]
+    controls: list[int] = []
+    log_load = np.log(load.ravel())
+    while rest and len(controls) < max(NUM_CONTROLS, len(taken)):
+        wanted = log_load[taken[len(controls) % len(taken)]]
+        nearest = sorted(rest, key=lambda cell: abs(log_load[cell] - wanted))[:NEAREST]
+        controls.append(nearest[generator.integers(len(nearest))])
+        rest.remove(controls[-1])
+
+    def knockout(
+        cell: int, kind: Literal["chosen", "control", "other"], chosen_for: int = -1
+    ) -> Knockout:
+        layer, expert = divmod(cell, load.shape[1])
+        return Knockout(layer, expert, kind, chosen_for, float(load[layer, expert]))
+
+    return [
+        *(knockout(cell, "chosen", topic_id) for topic_id, cell in pairs),
+        *(knockout(cell, "control") for cell in controls),
+        *(knockout(cell, "other") for cell in rest if others),
+    ]
+
+
+def topic_counts(folder: Path, excluded: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """(T, L, E) choices of untouched tokens, over the written documents not in `excluded` (D,)."""
+    counts = np.zeros((shape[0], shape[1] * shape[2]), dtype=np.int64)
+    documents = pq.ParquetFile(folder / DOCUMENTS_FILE)
+    columns = ["document", "topic_id", "expert_counts"]
+    for part in documents.iter_batches(columns=columns):
+        kept = ~excluded[part.column("document").to_numpy()]
+        values = part.column("expert_counts").flatten().to_numpy().reshape(len(kept), -1)
+        np.add.at(counts, part.column("topic_id").to_numpy()[kept], values[kept])
+    return counts.reshape(shape)

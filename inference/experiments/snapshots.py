@@ -1,0 +1,116 @@
+"""When routing settled (E14): how much of the final choice each snapshot of the run already made.
+
+Share of a token's finally chosen experts that the snapshot chose too, as in OLMoE (arXiv
+2409.02060, section 5.1); by chance experts per token over E.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from ...configs.progress import progress_bar
+from ...configs.schema_report import Route
+from ..checkpoints.load import load_model
+from ..recording.capture import RoutingCapture
+from ..recording.chunks import examples_of
+from ..recording.forward import Observer
+from ..recording.recorder import real_positions
+from ..recording.split import Split
+from ..recording.tables import UNTOUCHED
+from ..store.reader import SATURATION_FILE
+from ..store.schema import SATURATION_FIELDS
+
+
+def write_saturation(
+    folder: Path, split: Split, observer: Observer, snapshots: Mapping[int, Path], settings: Route
+) -> None:
+    """Compares each snapshot's choices with the final model's on the same documents, and adds it.
+
+    Args:
+        folder: the store.
+        split: where the documents are from; `route.snapshot_documents` per topic.
+        observer: the final model.
+        snapshots: step → checkpoint.
+        settings: the `route` section.
+    """
+    measured = split.ranks < settings.snapshot_documents
+    rows = examples_of(split.folder, measured)
+    rows = rows[np.argsort(split.examples.lengths[rows], kind="stable")]
+    starts = range(0, len(rows), settings.batch_size)
+    parts = [rows[start : start + settings.batch_size].tolist() for start in starts]
+    batches = [observer.prepare(split.collate(split.examples.__getitems__(part))) for part in parts]
+    documents = np.concatenate([_documents(batch)[_kept(batch, measured)] for batch in batches])
+    final, layers = _choices(observer, batches, measured), observer.layers
+    frames = []
+    with progress_bar("route snapshots", len(snapshots), "snapshots") as advance:
+        for step, path in snapshots.items():
+            network = load_model(str(path), observer.device)
+            with RoutingCapture(network) as capture:
+                early = _choices(Observer(network, capture, observer.device), batches, measured)
+            shared, chosen = shared_choices(final, early, capture.num_experts)
+            frames.append(_by_document(shared, chosen, documents, layers).assign(step=step))
+            advance()
+    schema = pa.schema(SATURATION_FIELDS)
+    table = pa.Table.from_pandas(pd.concat(frames), schema=schema, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(None), folder / SATURATION_FILE)
+
+
+def shared_choices(
+    final: np.ndarray, early: np.ndarray, num_experts: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts by token and layer how many of the finally chosen experts were chosen early, too.
+
+    Args:
+        final: (N, L, k) experts; `num_experts` = slot not executed.
+        early: the same of a snapshot.
+        num_experts: E.
+
+    Returns:
+        Shared choices and final choices, both (N, L).
+    """
+    executed = final < num_experts
+    shared = (final[..., :, None] == early[..., None, :]).any(-1) & executed
+    return shared.sum(-1), executed.sum(-1)
+
+
+def _choices(
+    observer: Observer, batches: list[Mapping[str, Tensor]], measured: np.ndarray
+) -> np.ndarray:
+    """(N, L, k) int16 experts of the measured documents' untouched tokens."""
+    chosen = []
+    for batch in batches:
+        kept = torch.from_numpy(_kept(batch, measured)).to(observer.device)
+        chosen.append(observer(batch).experts[kept].short().cpu().numpy())
+    return np.concatenate(chosen)
+
+
+def _documents(batch: Mapping[str, Tensor]) -> np.ndarray:
+    return batch["document_ids"].flatten()[real_positions(batch)].numpy()
+
+
+def _kept(batch: Mapping[str, Tensor], measured: np.ndarray) -> np.ndarray:
+    strata = batch["mask_kind"].flatten()[real_positions(batch)].numpy()
+    return np.flatnonzero((strata == UNTOUCHED) & measured[_documents(batch)])
+
+
+def _by_document(
+    shared: np.ndarray, chosen: np.ndarray, documents: np.ndarray, layers: list[int]
+) -> pd.DataFrame:
+    names, place = np.unique(documents, return_inverse=True)
+    sums = np.zeros((2, len(names), len(layers)), dtype=np.int64)
+    for total, counts in zip(sums, (shared, chosen), strict=True):
+        np.add.at(total, place, counts)
+    return pd.DataFrame(
+        {
+            "layer": np.tile(layers, len(names)),
+            "document": np.repeat(names, len(layers)),
+            "shared": sums[0].ravel(),
+            "chosen": sums[1].ravel(),
+        }
+    )

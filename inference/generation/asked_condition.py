@@ -1,0 +1,62 @@
+"""The metadata that a prompt is answered under: a year, a topic, whatever a masked router reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...configs.errors import UserError
+from ...data_processors.conditions import condition_of, value_names
+from ..checkpoints.loaded_model import LoadedModel
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a masked router is told.
+
+    Attributes:
+        label: the value asked for; None = none, every expert is permitted.
+        condition_id: its number in the router's `values`; −1 for none.
+        value: that value's name, e.g. the period "1790–1849".
+    """
+
+    column: str
+    label: str | None
+    condition_id: int
+    value: str | None
+
+    def describe(self) -> str:
+        """Says in words what was asked."""
+        if self.label is None:
+            return f"no {self.column} given: every expert is permitted"
+        period = f" ({self.value})" if self.value != self.label else ""
+        return f"{self.column}={self.label}{period}"
+
+
+def router_column(model: LoadedModel) -> str | None:
+    """Returns the column that the model's masked router reads; None for another router."""
+    return str(model.router["column"]) if model.router.get("name") == "masked" else None
+
+
+def asked_condition(
+    model: LoadedModel, metadata: Mapping[str, str], label: str | None
+) -> Condition | None:
+    """Returns what the model's router is told; None where it asks for nothing.
+
+    Args:
+        model: the model.
+        metadata: column → value as typed.
+        label: a value for whatever column it is.
+
+    Raises:
+        UserError: a year outside the trained periods, or a label that the router does not know.
+    """
+    column = router_column(model)
+    if column is None:
+        return None
+    asked = metadata.get(column, label)
+    if asked is None:
+        return Condition(column, None, -1, None)
+    try:
+        number = condition_of(model.router, asked)
+    except UserError as error:
+        raise UserError(f"{model.path}: {error}") from error
+    return Condition(column, asked, number, value_names(model.router)[number])

@@ -1,0 +1,218 @@
+"""From one forward pass to the routing store: tables, documents, sample."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from ..store.writer import document_table
+from .documents import DocumentSums
+from .sample import TokenSample
+from .tables import MASKED, SPECIAL, UNTOUCHED, RoutedTokens, RoutingTables, TableSizes
+
+
+@dataclass(frozen=True)
+class TokenFacts:
+    """What the recorder looks up for each token and document; host tensors.
+
+    Attributes:
+        row_of_id: (vocabulary,) int64 row of a token id in the type tables.
+        class_of_id: (vocabulary,) int64 token class of an id.
+        special_of_id: (vocabulary,) int64 row of a special token; of any other, the last row.
+        topic_of_document: (D,) int64.
+        sampled: (D,) bool, documents kept token by token.
+        documents: id, topic, topic_id, date, num_tokens of every document, in order.
+        sequence_length: longest window, in tokens.
+    """
+
+    row_of_id: Tensor
+    class_of_id: Tensor
+    special_of_id: Tensor
+    topic_of_document: Tensor
+    sampled: Tensor
+    documents: pa.Table
+    sequence_length: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a forward pass did with a batch of N real tokens and M labels; on the model's device.
+
+    Attributes:
+        experts: (N, L, k) int64, first choice first; E = slot not executed, after all others.
+        weights: (N, L, k).
+        confidence: (N, L, 3), the last axis as `tables.CONFIDENCE`; None where unknown.
+        label_positions: (M,) flat index into B x S, ascending; on the host.
+        loss: (M,) nats.
+        logits: (M, V) scores of the labelled positions; read for sampled documents only.
+        predicts_next: a label is predicted at the position before its own.
+    """
+
+    experts: Tensor
+    weights: Tensor
+    confidence: Tensor | None
+    label_positions: Tensor
+    loss: Tensor
+    logits: Tensor
+    predicts_next: bool = False
+
+
+class RoutingRecorder:
+    """Adds observations to the tables and, chunk by chunk, makes rows of documents."""
+
+    def __init__(
+        self, sizes: TableSizes, facts: TokenFacts, device: torch.device | str = "cpu"
+    ) -> None:
+        self.tables = RoutingTables(sizes, device)
+        self.sample = TokenSample()
+        self.num_tokens = 0
+        self._sizes, self._facts, self._device = sizes, facts, device
+        self._sums: DocumentSums | None = None
+
+    def begin_chunk(self, first_document: int, last_document: int) -> None:
+        """Opens a chunk that holds these documents from beginning to end."""
+        self._sums = DocumentSums(
+            first_document,
+            last_document,
+            num_layers=self._sizes.num_layers,
+            num_experts=self._sizes.num_experts,
+            device=self._device,
+        )
+
+    def add(self, batch: Mapping[str, Tensor], example_rows: np.ndarray, seen: Observation) -> None:
+        """Records a batch.
+
+        Args:
+            batch: what the model was fed, as the collator made it, on the host.
+            example_rows: (B,) row of each example in the split.
+            seen: what happened.
+        """
+        assert self._sums is not None, "begin_chunk comes first"
+        real = real_positions(batch)
+        stratum = batch["mask_kind"].flatten()[real]
+        document = batch["document_ids"].flatten()[real]
+        labelled = torch.zeros(len(real), dtype=torch.bool)
+        label_rows = torch.searchsorted(real, seen.label_positions)
+        labelled[label_rows] = True
+        tokens = self._routed_tokens(batch, real, stratum, document, seen)
+        self.num_tokens += len(real)
+        self.tables.add(tokens)
+        self._sums.add_routing(tokens, document.to(self._device, non_blocking=True))
+        self._sums.add_tokens(stratum.numpy(), document.numpy(), labelled.numpy())
+        self._sums.add_loss(seen.loss, document[label_rows].to(self._device, non_blocking=True))
+        kept = self._facts.sampled[document].nonzero().squeeze(1)
+        if len(kept):
+            self._sample(batch, example_rows, real, kept, label_rows, seen)
+
+    def end_chunk(self) -> pa.Table:
+        """Returns the chunk's documents, as the store has them."""
+        assert self._sums is not None, "begin_chunk comes first"
+        documents, columns, experts, masked = self._sums.rows()
+        known = self._facts.documents.take(pa.array(documents))
+        described = {name: known.column(name) for name in known.column_names}
+        self._sums = None
+        return document_table({"document": documents, **described, **columns}, experts, masked)
+
+    def _routed_tokens(
+        self,
+        batch: Mapping[str, Tensor],
+        real: Tensor,
+        stratum: Tensor,
+        document: Tensor,
+        seen: Observation,
+    ) -> RoutedTokens:
+        facts = self._facts
+        true, input_ids = true_ids(batch), batch["input_ids"].flatten()[real]
+        masked = (stratum == MASKED).nonzero().squeeze(1)
+        targets, target_ids = masked, true[real[masked]]
+        if seen.predicts_next:
+            before = torch.searchsorted(real, seen.label_positions - 1)
+            asked = stratum[before] == UNTOUCHED
+            targets, target_ids = before[asked], true[seen.label_positions[asked]]
+        natural = (stratum == UNTOUCHED) | (stratum == MASKED) | (stratum == SPECIAL)
+        host = {
+            "topic": facts.topic_of_document[document],
+            "stratum": stratum,
+            "input_type": facts.row_of_id[input_ids],
+            "token_class": facts.class_of_id[input_ids],
+            "substratum": self._substratum(stratum, positions(batch).flatten()[real], input_ids),
+            "untouched": (stratum == UNTOUCHED).nonzero().squeeze(1),
+            "masked": masked,
+            "natural": natural.nonzero().squeeze(1),
+            "targets": targets,
+            "target_type": facts.row_of_id[target_ids],
+        }
+        return RoutedTokens(
+            experts=seen.experts,
+            weights=seen.weights,
+            confidence=seen.confidence,
+            **{name: values.to(self._device, non_blocking=True) for name, values in host.items()},
+        )
+
+    def _substratum(self, stratum: Tensor, position: Tensor, input_ids: Tensor) -> Tensor:
+        """(N,) row of natural tokens as `TableSizes.num_substrata` orders them; others: any."""
+        bins = self._sizes.num_positions
+        row = position * bins // self._facts.sequence_length
+        row += bins * (stratum == MASKED)
+        return torch.where(stratum == SPECIAL, 2 * bins + self._facts.special_of_id[input_ids], row)
+
+    def _sample(
+        self,
+        batch: Mapping[str, Tensor],
+        example_rows: np.ndarray,
+        real: Tensor,
+        kept: Tensor,
+        label_rows: Tensor,
+        seen: Observation,
+    ) -> None:
+        loss = torch.full((len(real),), torch.nan)
+        predicted = torch.full((len(real),), torch.nan, dtype=torch.float64)
+        labels = torch.isin(label_rows, kept).nonzero().squeeze(1)  # of the sampled documents
+        logits, label_loss = seen.logits, seen.loss
+        if len(labels) < len(label_rows):  # a copy of all scores costs more than their argmax
+            on_device = labels.to(self._device)
+            logits, label_loss = logits[on_device], label_loss[on_device]
+        loss[label_rows[labels]] = label_loss.float().cpu()
+        predicted[label_rows[labels]] = best_ids(logits).double()
+        places, on_device = real[kept], kept.to(self._device)
+        width = batch["input_ids"].shape[1]
+        rows = example_rows[(places // width).numpy()]
+        self.sample.add(
+            document=batch["document_ids"].flatten()[places].int().numpy(),
+            order=rows.astype(np.int64) * self._facts.sequence_length + (places % width).numpy(),
+            token_id=true_ids(batch)[places].int().numpy(),
+            input_id=batch["input_ids"].flatten()[places].int().numpy(),
+            stratum=batch["mask_kind"].flatten()[places].to(torch.int8).numpy(),
+            loss=loss[kept].numpy(),
+            predicted_id=predicted[kept].numpy(),
+            experts=seen.experts[on_device].short().cpu().numpy(),
+            weights=seen.weights[on_device].half().cpu().numpy(),
+        )
+
+
+def best_ids(scores: Tensor) -> Tensor:
+    """(M, V) → (M,) index of each row's largest score, on the host."""
+    if scores.device.type == "cpu":  # numpy's argmax is ten times as fast as torch's
+        return torch.from_numpy(scores.float().numpy().argmax(-1))
+    return scores.argmax(-1).cpu()
+
+
+def real_positions(batch: Mapping[str, Tensor]) -> Tensor:
+    """(N,) flat index of every token that is not padding, ascending."""
+    return (batch["mask_kind"].flatten() >= 0).nonzero().squeeze(1)
+
+
+def true_ids(batch: Mapping[str, Tensor]) -> Tensor:
+    """(B*S,) the tokens before corruption."""
+    labels = batch["labels"].flatten()
+    return torch.where(labels >= 0, labels, batch["input_ids"].flatten())
+
+
+def positions(batch: Mapping[str, Tensor]) -> Tensor:
+    """(B, S) position inside the window (packed: inside the document's segment)."""
+    if "position_ids" in batch:
+        return batch["position_ids"]
+    return torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"])

@@ -1,0 +1,134 @@
+"""One pass of a model over a split, or over a share of its chunks."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+from transformers import PreTrainedModel
+
+from ...configs.manifest import Manifest
+from ...configs.progress import progress_bar
+from ...configs.schema import Config
+from ...data_processors.conditions import tell_conditions
+from ..checkpoints.load import check_fits, load_model
+from .capture import RoutingCapture
+from .chunks import MIN_EXAMPLES, iterate_chunks
+from .forward import Observer, predicts_next
+from .memory import check_memory
+from .processes import ALONE, Share
+from .recorder import RoutingRecorder
+from .split import Split, open_split
+from .tables import TableSizes
+from .token_classes import TOKEN_CLASSES
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A model that is recorded while it runs, and what it runs over."""
+
+    config: Config
+    network: PreTrainedModel
+    capture: RoutingCapture
+    observer: Observer
+    split: Split
+    sizes: TableSizes
+
+    def new_recorder(self) -> RoutingRecorder:
+        """Returns a recorder that holds nothing yet."""
+        return RoutingRecorder(self.sizes, self.split.facts, self.observer.device)
+
+    def run_chunks(
+        self,
+        recorder: RoutingRecorder,
+        chunk_done: Callable[[int, pa.Table], None],
+        *,
+        after: int = 0,
+        share: Share = ALONE,
+    ) -> int:
+        """Records the chunks of a share; returns the number of the last one, 0 without any.
+
+        Args:
+            recorder: what to record them with.
+            chunk_done: given each chunk's number, from 1, and its documents.
+            after: number of the last chunk that is done already.
+            share: which of the chunks.
+        """
+        split, size = self.split, self.config.route.batch_size
+        lengths, last = split.examples.lengths, 0
+        chunks = iterate_chunks(split.folder, lengths, max(MIN_EXAMPLES, 4 * size))
+        with progress_bar(f"route {split.name}", int(lengths.sum()), "tokens") as advance:
+            for number, chunk in enumerate(chunks, start=1):
+                if share.has(number):
+                    last = number
+                if not share.has(number) or number <= after:
+                    advance(int(lengths[chunk.examples].sum()))
+                    continue
+                recorder.begin_chunk(chunk.first_document, chunk.last_document)
+                for start in range(0, len(chunk.examples), size):
+                    rows = chunk.examples[start : start + size]
+                    batch = split.collate(split.examples.__getitems__(rows.tolist()))
+                    recorder.add(batch, rows, self.observer(self.observer.prepare(batch)))
+                    advance(int(lengths[rows].sum()))
+                chunk_done(number, recorder.end_chunk())
+        return last
+
+
+@contextmanager
+def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
+    """Loads the model and opens the split; the model is recorded until the block ends.
+
+    Raises:
+        UserError: a checkpoint that does not fit the dataset or has no experts, a split that is
+            not there, or tables that do not fit `route.max_memory`.
+    """
+    path = model_path(config)
+    network = load_model(path, _device())
+    with RoutingCapture(network) as capture:
+        check_fits(network, path, config.paths.dataset, dataset.counts)
+        split = open_split(
+            config,
+            dataset,
+            network.config.get_text_config().vocab_size,
+            is_causal=predicts_next(network),
+        )
+        tell_conditions(split.examples, network.config)
+        observer = Observer(network, capture, network.device)
+        sizes = _table_sizes(config, split, observer)
+        check_memory(config.route, sizes, split.sampled_tokens)
+        yield Recording(config, network, capture, observer, split, sizes)
+
+
+def model_path(config: Config) -> str:
+    """Returns the checkpoint to record: `route.model`, or what the run's train stage wrote."""
+    return config.route.model or str(config.paths.model)
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _table_sizes(config: Config, split: Split, observer: Observer) -> TableSizes:
+    num_slots = _slots_per_token(observer, split)
+    return TableSizes(
+        num_topics=len(split.topics),
+        num_layers=len(observer.layers),
+        num_experts=observer.num_experts,
+        num_slots=num_slots,
+        # where experts choose tokens, each token has a slot for every expert, most of them empty
+        top_k=observer.network.config.num_experts_per_tok if observer.is_ours else num_slots,
+        num_types=len(split.types.ids),
+        num_classes=len(TOKEN_CLASSES),
+        num_positions=min(config.route.position_bins, split.sequence_length),
+        num_special=len(split.special_strings),
+    )
+
+
+def _slots_per_token(observer: Observer, split: Split) -> int:
+    """Runs one example to see how many: configurations have many names for k."""
+    batch = observer.prepare(split.collate(split.examples.__getitems__([0])))
+    return observer(batch).experts.shape[-1]

@@ -1,0 +1,169 @@
+"""What a pass, or one process' share of it, leaves on disk: to go on from, and to be put together.
+
+The folder lies beside the store while the pass runs. A save adds the documents and the sample of
+the chunks since the last one and writes the tables anew; replacing `state.json` makes it count, so
+a pass may be killed at any moment. All sums are exact: the store is the same to the last bit.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from ...configs.progress import console
+from .recorder import RoutingRecorder
+
+STATE_FILE = "state.json"
+SAVE_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a spool holds.
+
+    Attributes:
+        chunks: number of the last chunk that is done.
+        num_tokens: real tokens of all chunks.
+        documents: one batch of rows of documents.parquet per chunk, in order; mapped, not read.
+        samples: pieces of the sample.
+        sums: of `RoutingTables`.
+        has_confidence: of `RoutingTables`.
+    """
+
+    chunks: int
+    num_tokens: int
+    documents: list[pa.RecordBatch]
+    samples: list[dict[str, np.ndarray]]
+    sums: dict[str, np.ndarray]
+    has_confidence: bool
+
+    def give(self, recorder: RoutingRecorder) -> None:
+        """Adds everything but the documents to what a recorder holds."""
+        for columns in self.samples:
+            recorder.sample.add(**columns)
+        recorder.tables.merge(self.sums, has_confidence=self.has_confidence)
+        recorder.num_tokens += self.num_tokens
+
+
+class Spool:
+    """Saves a pass now and then at the end of a chunk.
+
+    Args:
+        folder: where; made when there is something to save.
+        key: hash of all that decides the store; a spool with another key is thrown away.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder, self._key = folder, key
+        self._saves: list[int] = []
+        self._waiting: list[pa.RecordBatch] = []
+        self._num_sampled = 0  # pieces of the sample that are saved
+        self._saved_at = time.monotonic()
+
+    def part(self, name: str) -> "Spool":
+        """Returns the spool of one process' share."""
+        return Spool(self.folder / name, f"{self._key}/{name}")
+
+    def load(self) -> Recorded | None:
+        """Reads what an earlier pass of the same key saved; None without any."""
+        try:
+            recorded = self._read()
+        except FileNotFoundError:
+            recorded = None
+        except (OSError, ValueError, KeyError, SafetensorError, pa.ArrowInvalid) as error:
+            console.print(f"route: starting afresh, {self.folder} is damaged ({error})")
+            recorded = None
+        if recorded is None:
+            self._saves = []
+            self.discard()
+        else:
+            self._num_sampled = len(recorded.samples)
+        return recorded
+
+    def chunk_done(self, chunks: int, documents: pa.Table, recorder: RoutingRecorder) -> None:
+        """Takes a chunk's documents and saves, if the last save is `SAVE_EVERY_S` ago.
+
+        Args:
+            chunks: its number; earlier ones are done.
+            documents: those of this chunk, as the store has them.
+            recorder: what it holds belongs to finished chunks.
+        """
+        # one batch per chunk: given back in the same pieces, the store has the same bytes
+        self._waiting += documents.combine_chunks().to_batches()
+        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self.save(chunks, recorder)
+
+    def save(self, chunks: int, recorder: RoutingRecorder) -> None:
+        """Saves the chunks up to this number, unless they are."""
+        if self._saves[-1:] == [chunks]:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._waiting:
+            with pa.ipc.new_file(self._documents(chunks), self._waiting[0].schema) as sink:
+                for batch in self._waiting:
+                    sink.write_batch(batch)
+        sampled = recorder.sample.pieces(self._num_sampled)
+        if sampled:
+            save_file(sampled, self._sample(chunks))
+        save_file(recorder.tables.sums(), self._tables(chunks))
+        state = {
+            "key": self._key,
+            "saves": [*self._saves, chunks],
+            "num_tokens": recorder.num_tokens,
+            "has_confidence": recorder.tables.has_confidence,
+        }
+        partial = self.folder / f"{STATE_FILE}.partial"
+        partial.write_text(json.dumps(state), encoding="utf-8")
+        os.replace(partial, self.folder / STATE_FILE)
+        for older in self._saves[-1:]:
+            self._tables(older).unlink()
+        self._saves.append(chunks)
+        self._waiting, self._num_sampled = [], recorder.sample.num_pieces
+        self._saved_at = time.monotonic()
+
+    def discard(self) -> None:
+        """Removes the spool: the store is complete, or nothing in it is of use."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _read(self) -> Recorded | None:
+        """Reads everything before anything is given back: all of it is whole, or none is used."""
+        state = json.loads((self.folder / STATE_FILE).read_text(encoding="utf-8"))
+        if state["key"] != self._key:
+            return None
+        self._saves = state["saves"]
+        batches = []
+        for chunks in self._saves:
+            if self._documents(chunks).exists():
+                reader = pa.ipc.open_file(pa.memory_map(str(self._documents(chunks))))
+                batches += [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        files = [self._sample(chunks) for chunks in self._saves]
+        return Recorded(
+            chunks=self._saves[-1],
+            num_tokens=state["num_tokens"],
+            documents=batches,
+            samples=[load_file(file) for file in files if file.exists()],
+            sums=load_file(self._tables(self._saves[-1])),
+            has_confidence=state["has_confidence"],
+        )
+
+    def _documents(self, chunks: int) -> Path:
+        return self.folder / f"documents-{chunks}.arrow"
+
+    def _sample(self, chunks: int) -> Path:
+        return self.folder / f"sample-{chunks}.safetensors"
+
+    def _tables(self, chunks: int) -> Path:
+        return self.folder / f"tables-{chunks}.safetensors"
+
+
+def in_order(batches: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Sorts chunks' documents as one pass would write them; chunks share no document."""
+    return sorted(batches, key=lambda batch: batch.column("document")[0].as_py())

@@ -1,0 +1,320 @@
+"""The routing store and its reader, without torch; docs/routing_store.md explains it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from ...configs.errors import UserError
+from .schema import (
+    CONDITION_FIELDS,
+    DOCUMENT_FIELDS,
+    KNOCKOUT_FIELDS,
+    SAMPLE_FIELDS,
+    SATURATION_FIELDS,
+    SENSE_FIELDS,
+)
+
+FORMAT = 2
+STRATA = ("untouched", "masked", "replaced", "kept", "special")
+FACTS_FILE, TABLES_FILE = "store.json", "tables.safetensors"
+DOCUMENTS_FILE, SAMPLE_FILE = "documents.parquet", "sample.parquet"
+KNOCKOUT_FILE, SATURATION_FILE = "knockout.parquet", "saturation.parquet"
+SENSES_FILE, CONDITIONS_FILE = "senses.parquet", "conditions.parquet"
+KnockoutMode = Literal["none", "top", "all"]
+
+
+class StoreFacts(BaseModel):
+    """store.json: what the tables' axes mean.
+
+    Attributes:
+        layers: number of each MoE layer in the model; the order of every L axis.
+        top_k: experts per token: exactly, at most (capacity, a mask) or, where experts choose
+            their tokens, on average. The choices of a token are one observation.
+        topics: names; topic id = position.
+        num_tokens: real tokens recorded, special tokens included, padding never.
+        types: token ids with a row of their own; the last row of type tables is all others.
+        type_strings: readable text of each type, "other" last.
+        type_classes: index into `token_classes` of each type.
+        position_edges: lower edges of the position bins, in tokens from the window's start.
+        substrata: (stratum, name) of each: position bins of untouched and of masked tokens
+            ("0–7"), special tokens ("[CLS]").
+        target: what the rows of `target_expert` were asked for: the token under the mask, or the
+            next one.
+        model: the checkpoint's folder or name.
+        knockout: which experts were knocked out.
+        snapshots: steps of the training whose choices are compared with the final ones.
+        senses: tokens whose routing by sense was recorded.
+        condition_column: what a masked router is told of each document; None for other routers.
+        conditions: names of its values, where every document was measured under each.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = FORMAT
+    layers: list[int]
+    num_experts: int
+    top_k: int
+    topics: list[str]
+    strata: list[str] = list(STRATA)
+    num_tokens: int
+    num_documents: int
+    types: list[int]
+    type_strings: list[str]
+    token_classes: list[str]
+    type_classes: list[int]
+    position_edges: list[int]
+    substrata: list[tuple[str, str]] = []
+    target: Literal["masked", "next"] = "masked"
+    model: str
+    split: str
+    knockout: KnockoutMode = "none"
+    snapshots: list[int] = []
+    senses: list[str] = []
+    condition_column: str | None = None
+    conditions: list[str] = []
+
+    @model_validator(mode="after")
+    def _type_lists_agree(self) -> "StoreFacts":
+        if not len(self.types) == len(self.type_classes) == len(self.type_strings) - 1:
+            raise ValueError("types, type_strings (one more) and type_classes disagree in length")
+        return self
+
+    def table_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of every table."""
+        L, E, T = len(self.layers), self.num_experts, len(self.topics)
+        S, C, P = len(self.strata), len(self.token_classes), len(self.position_edges)
+        V, K = len(self.types) + 1, len(self.substrata)
+        return {
+            "topic_stratum": (T, S, L, E),
+            "topic_stratum_weight": (T, S, L, E),
+            "topic_stratum_tokens": (T, S),
+            "stratum_entropy": (S, L),
+            "topic_stratum_entropy": (T, S, L),
+            "topic_stratum_mass": (T, S, L),
+            "topic_stratum_margin": (T, S, L),
+            "type_expert": (V, L, E),
+            "type_tokens": (V,),
+            "target_expert": (V, L, E),
+            "target_tokens": (V,),
+            "class_expert": (C, L, E),
+            "class_tokens": (C,),
+            "coactivation": (L, E, E),
+            "transition": (max(L - 1, 0), E, E),
+            "position_expert": (P, L, E),
+            "position_tokens": (P,),
+            "substratum_expert": (K, L, E),
+            "substratum_tokens": (K,),
+            "substratum_entropy": (K, L),
+            "dropped": (L,),
+        }
+
+
+@dataclass(frozen=True)
+class RoutingStore:
+    """A routing store in memory, as numpy arrays and pandas frames.
+
+    Attributes:
+        folder: where it was read.
+        facts: what the axes mean; its most used fields are also here (`topics`, `layers`, …).
+        tables: name → array, shapes as in `StoreFacts.table_shapes`.
+        documents: one row per document (columns of documents.parquet but the two counts).
+        expert_counts: (D, L, E) int32, choices of each document's untouched tokens.
+        masked_expert_counts: (D, L, E) int32, the same at its masked positions.
+        sample: one row per token of the sampled documents.
+        sample_experts: (rows of `sample`, L, slots) int16, first choice first; `num_experts` =
+            slot not executed, after all others. Slots are k, or E where experts choose tokens.
+        sample_weights: (rows of `sample`, L, slots) float32, stored with half precision.
+        knockout: one row per knocked-out expert and measured document
+            (columns of knockout.parquet); empty where none were asked for.
+        saturation: one row per snapshot, layer and compared document (columns of
+            saturation.parquet); empty where the run kept no snapshots.
+        senses: one row per occurrence of a token in a text labelled by its sense (columns of
+            senses.parquet but the counts); empty where none were asked for.
+        sense_counts: (rows of `senses`, L, E) int32, its choices.
+        conditions: one row per document and value of the masked router's column (columns of
+            conditions.parquet); empty where none were measured.
+    """
+
+    folder: Path
+    facts: StoreFacts
+    tables: Mapping[str, np.ndarray]
+    documents: pd.DataFrame
+    expert_counts: np.ndarray
+    masked_expert_counts: np.ndarray
+    sample: pd.DataFrame
+    sample_experts: np.ndarray
+    sample_weights: np.ndarray
+    knockout: pd.DataFrame
+    saturation: pd.DataFrame
+    senses: pd.DataFrame
+    sense_counts: np.ndarray
+    conditions: pd.DataFrame
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "RoutingStore":
+        """Reads a store and checks that its parts fit together.
+
+        Raises:
+            UserError: there is no store, a file is missing or damaged, or another moescope
+                version wrote it; names the file.
+        """
+        folder = Path(folder)
+        facts = _read_facts(folder / FACTS_FILE)
+        shape = (-1, len(facts.layers), facts.num_experts)
+        slots = (-1, len(facts.layers), -1)
+        documents, counts = _read_parquet(
+            folder / DOCUMENTS_FILE,
+            DOCUMENT_FIELDS,
+            {"expert_counts": shape, "masked_expert_counts": shape},
+        )
+        if len(documents) != facts.num_documents:
+            raise _damaged(
+                folder / DOCUMENTS_FILE,
+                f"{len(documents)} documents, {FACTS_FILE} says {facts.num_documents}",
+            )
+        sample, choices = _read_parquet(
+            folder / SAMPLE_FILE, SAMPLE_FIELDS, {"experts": slots, "weights": slots}
+        )
+        senses, sense_counts = _read_senses(folder / SENSES_FILE, facts)
+        return cls(
+            folder=folder,
+            facts=facts,
+            tables=_read_tables(folder / TABLES_FILE, facts),
+            documents=documents,
+            expert_counts=counts["expert_counts"],
+            masked_expert_counts=counts["masked_expert_counts"],
+            sample=sample,
+            sample_experts=choices["experts"],
+            sample_weights=choices["weights"].astype(np.float32),
+            knockout=_read_optional(
+                folder / KNOCKOUT_FILE, KNOCKOUT_FIELDS, facts.knockout != "none"
+            ),
+            saturation=_read_optional(
+                folder / SATURATION_FILE, SATURATION_FIELDS, bool(facts.snapshots)
+            ),
+            senses=senses,
+            sense_counts=sense_counts,
+            conditions=_read_optional(
+                folder / CONDITIONS_FILE, CONDITION_FIELDS, bool(facts.conditions)
+            ),
+        )
+
+    @property
+    def topics(self) -> list[str]:
+        """Topic names; topic id = position."""
+        return self.facts.topics
+
+    @property
+    def layers(self) -> list[int]:
+        """Number of each MoE layer in the model, in the order of every L axis."""
+        return self.facts.layers
+
+    @property
+    def num_experts(self) -> int:
+        """E."""
+        return self.facts.num_experts
+
+    @property
+    def top_k(self) -> int:
+        """k."""
+        return self.facts.top_k
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path}: damaged routing store ({reason}); rerun `moescope route`")
+
+
+def _read_facts(path: Path) -> StoreFacts:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(
+            f"{path}: no routing store there; run `moescope route` or name its folder"
+        ) from error
+    except ValueError as error:
+        raise _damaged(path, "not JSON") from error
+    written = values.get("format") if isinstance(values, dict) else None
+    if written != FORMAT:
+        raise UserError(
+            f"{path}: format {written!r}, this moescope reads format {FORMAT}; "
+            "rerun `moescope route`"
+        )
+    try:
+        return StoreFacts.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise _damaged(path, f"{place}: {first['msg']}".lstrip(": ")) from error
+
+
+def _read_tables(path: Path, facts: StoreFacts) -> dict[str, np.ndarray]:
+    try:
+        tables = load_file(path)
+    except FileNotFoundError as error:
+        raise _damaged(path, "missing") from error
+    except (SafetensorError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    for name, shape in facts.table_shapes().items():
+        if 0 in shape:  # need not be in the file
+            tables.setdefault(name, np.zeros(shape, np.int64))
+        if name not in tables:
+            raise _damaged(path, f"no table {name}")
+        if tables[name].shape != shape:
+            raise _damaged(path, f"{name} has shape {tables[name].shape}, expected {shape}")
+    return tables
+
+
+def _read_senses(path: Path, facts: StoreFacts) -> tuple[pd.DataFrame, np.ndarray]:
+    shape = (len(facts.layers), facts.num_experts)
+    if not facts.senses:
+        empty = pa.schema(SENSE_FIELDS).empty_table().to_pandas()
+        return empty, np.zeros((0, *shape), dtype=np.int32)
+    frame, lists = _read_parquet(path, SENSE_FIELDS, {"expert_counts": (-1, *shape)})
+    return frame, lists["expert_counts"]
+
+
+def _read_optional(path: Path, fields: list[pa.Field], announced: bool) -> pd.DataFrame:
+    if announced:
+        return _read_parquet(path, fields, {})[0]
+    return pa.schema(fields).empty_table().to_pandas()
+
+
+def _read_parquet(
+    path: Path, fields: list[pa.Field], lists: Mapping[str, tuple[int, int, int]]
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Reads scalar columns into a frame and fixed-size lists into arrays of the given shapes.
+
+    A shape's last number may be -1, as many as there are.
+    """
+    names = [field.name for field in fields]
+    try:
+        table = pq.read_table(path, columns=[*names, *lists])
+    except FileNotFoundError as error:
+        raise _damaged(path, "missing") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, str(error).splitlines()[0]) from error
+    arrays = {}
+    for name, shape in lists.items():
+        if name not in table.column_names:
+            raise _damaged(path, f"no column {name}")
+        values = table[name].combine_chunks()
+        flat = values.flatten() if isinstance(values, pa.Array) else values.chunk(0).flatten()
+        size = values.type.list_size
+        width = shape[2] if shape[2] >= 0 else size // shape[1]
+        if size != shape[1] * width or len(flat) != len(table) * size:
+            raise _damaged(path, f"{name} does not hold {shape[1]} x {width} values per row")
+        arrays[name] = flat.to_numpy(zero_copy_only=False).reshape(len(table), shape[1], width)
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise _damaged(path, f"no column {missing[0]}")
+    return table.select(names).to_pandas(), arrays

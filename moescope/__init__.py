@@ -1,0 +1,1 @@
+"""moescope: train mixture-of-experts transformers, and test honestly what their experts do."""
