@@ -1,6 +1,5 @@
 """The report stage: a routing store becomes a page, tables and a summary."""
 
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from ..configs.progress import console
 from ..configs.schema import Config
 from ..configs.stage import StageRun
 from ..configs.stages import REPORT
+from ..configs.whole_files import write_json
 from ..inference.store.reader import RoutingStore
 from .chapters.checkpoints.section import checkpoints_section
 from .chapters.corpus.section import model_section, overview_table
@@ -57,9 +57,7 @@ def write_report(stage: StageRun) -> Mapping[str, Any]:
     summary = summarise(findings)
     if findings.quality is not None:
         track_report(config, panels, summary)
-    (folder / "summary.json").write_text(
-        json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    write_json(folder / "summary.json", summary)
     for sentence in findings.verdict:
         console.print(f"report: {sentence.claim}", markup=False, soft_wrap=True)
     return {"documents": findings.store.facts.num_documents, "topics": list(results.topics)}

@@ -19,6 +19,7 @@ from .errors import UserError
 from .manifest import FILE_NAME, Manifest, digest, hash_folder, package_versions, read_manifest
 from .progress import console
 from .schema import Config
+from .whole_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,7 @@ def execute(stage: Stage, config: Config, command: str) -> Manifest:
                 elapsed_s=round(time.monotonic() - clock, 3),
                 command=command,
             )
-            (output_dir / FILE_NAME).write_text(
-                manifest.model_dump_json(indent=1) + "\n", encoding="utf-8"
-            )
+            write_whole(output_dir / FILE_NAME, manifest.model_dump_json(indent=1) + "\n")
     console.print(f"{stage.name}: wrote {target} in {manifest.elapsed_s:,.1f} s")
     return manifest
 

@@ -1,6 +1,5 @@
 """Stage `corpus`: a source's texts, cleaned, labelled with topics and split."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from ..configs.progress import Advance, console, progress_bar
 from ..configs.schema import Config
 from ..configs.stage import StageRun
 from ..configs.stages import CORPUS
+from ..configs.whole_files import write_json
 from .audit import TextCounts, audit_corpus
 from .audit_warnings import list_warnings
 from .cleaning import Cleaner
@@ -46,8 +46,7 @@ def build_corpus(run: StageRun) -> Mapping[str, Any]:
     audit["warnings"] = list_warnings(audit, near_searched=searched)
     for warning in audit["warnings"]:
         console.print(f"corpus: {warning}", markup=False, style="yellow", soft_wrap=True)
-    text = json.dumps(audit, indent=1, ensure_ascii=False)
-    (run.output_dir / AUDIT).write_text(text + "\n", encoding="utf-8")
+    write_json(run.output_dir / AUDIT, audit)
     return {
         "documents": {name: sum(audit["documents"][name].values()) for name in SPLITS},
         "topics": topics,

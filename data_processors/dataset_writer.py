@@ -1,6 +1,5 @@
 """Writes the masked dataset: Arrow examples that `datasets` loads, and a table of documents."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from ..configs.errors import UserError, nearest
 from ..configs.manifest import hash_file
 from ..configs.schema_dataset import DatasetConfig, Masking
+from ..configs.whole_files import write_json
 from .documents import METADATA
 from .masking import Batch, mask_batch
 from .tokenizers import TextEncoder, TokenizerFacts
@@ -184,4 +184,4 @@ def _describe(folder: Path, schema: pa.Schema) -> None:
         "_output_all_columns": False,
         "_split": None,
     }
-    (folder / "state.json").write_text(json.dumps(state, indent=1, sort_keys=True))
+    write_json(folder / "state.json", dict(sorted(state.items())))

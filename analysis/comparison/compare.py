@@ -1,6 +1,5 @@
 """The compare stage: finished runs become one page, tables and a summary."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from ...configs.progress import console
 from ...configs.schema import Config
 from ...configs.stage import StageRun
 from ...configs.stages import COMPARE
+from ...configs.whole_files import write_json
 from ..html.page import Section
 from ..report import without_nan
 from .measures import curve_measures, layer_measures, matched_experts, run_measures, similarities
@@ -49,9 +49,7 @@ def write_comparison(stage: StageRun) -> Mapping[str, Any]:
         "similarity": comparison.similarity.to_dict("records"),
         "verdict": [asdict(sentence) for sentence in verdict],
     }
-    (stage.output_dir / "summary.json").write_text(
-        json.dumps(without_nan(summary), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    write_json(stage.output_dir / "summary.json", without_nan(summary))
     for sentence in verdict:
         console.print(f"compare: {sentence.claim}", markup=False, soft_wrap=True)
     return {"runs": [str(run.folder) for run in runs]}

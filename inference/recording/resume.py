@@ -6,7 +6,6 @@ a pass may be killed at any moment. All sums are exact: the store is the same to
 """
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from ...configs.progress import console
+from ...configs.whole_files import write_json
 from .recorder import RoutingRecorder
 
 STATE_FILE = "state.json"
@@ -120,9 +120,7 @@ class Spool:
             "num_tokens": recorder.num_tokens,
             "has_confidence": recorder.tables.has_confidence,
         }
-        partial = self.folder / f"{STATE_FILE}.partial"
-        partial.write_text(json.dumps(state), encoding="utf-8")
-        os.replace(partial, self.folder / STATE_FILE)
+        write_json(self.folder / STATE_FILE, state)
         for older in self._saves[-1:]:
             self._tables(older).unlink()
         self._saves.append(chunks)

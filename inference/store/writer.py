@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
+from ...configs.whole_files import write_whole
 from .reader import DOCUMENTS_FILE, FACTS_FILE, SAMPLE_FILE, TABLES_FILE, StoreFacts
 from .schema import DOCUMENT_FIELDS, SAMPLE_FIELDS
 
@@ -95,9 +96,7 @@ class StoreWriter:
             [*_scalar_columns(sample, SAMPLE_FIELDS), *slots], schema=pa.schema(fields)
         )
         pq.write_table(table, self._folder / SAMPLE_FILE, compression="zstd")
-        (self._folder / FACTS_FILE).write_text(
-            facts.model_dump_json(indent=1) + "\n", encoding="utf-8"
-        )
+        write_whole(self._folder / FACTS_FILE, facts.model_dump_json(indent=1) + "\n")
 
     def _flush(self) -> None:
         if self._waiting:
