@@ -10,7 +10,6 @@ from ..inference.store.reader import RoutingStore
 from .chapters.checkpoints.measures import routing_saturation
 from .chapters.form.measures import Form, class_cells, form_information
 from .chapters.knockout.measures import CHOSEN, CONTROL, knockout_effects, knockout_losses
-from .chapters.load.measures import entropy_bits
 from .chapters.paths.locality import confidence, locality
 from .chapters.paths.measures import coactivation_pairs, layer_flow
 from .chapters.time.conditions import condition_losses
@@ -18,9 +17,10 @@ from .chapters.time.measures import TimeResults, analyse_time
 from .chapters.topic_classifier.measures import probe_input, signature_probe, topics_over_origins
 from .chapters.topic_map.measures import document_points, topic_map
 from .chapters.topics.origins import origin_information
-from .data.documents import DocumentCounts, topic_sums
+from .data.documents import DocumentCounts
 from .data.sample import UNTOUCHED, TokenSample
-from .statistics.permutations import restricted_orders
+from .statistics.information import entropy_bits
+from .statistics.permutations import restricted_orders, topic_sums
 
 NOT_TEXT = ("mask", "special")  # classes of other strata than untouched text
 

@@ -43,14 +43,11 @@ from moescope.analysis.chapters.topic_classifier.measures import (
     routing_features,
 )
 from moescope.analysis.chapters.topics.cells import topic_expert_cells
-from moescope.analysis.chapters.topics.information import (
-    information_bits,
-    topic_information,
-    topic_null,
-)
+from moescope.analysis.chapters.topics.information import topic_information, topic_null
 from moescope.analysis.data.documents import DocumentCounts
 from moescope.analysis.data.sample import TokenSample
 from moescope.analysis.statistics.bootstrap import poisson_weights
+from moescope.analysis.statistics.information import information_bits
 from moescope.analysis.statistics.permutations import document_orders, permuted_topics
 from tests.analysis.samples import PlantedTokens, document_choices, planted_sample
 

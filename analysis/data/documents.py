@@ -71,10 +71,3 @@ def document_counts(store: RoutingStore) -> DocumentCounts:
         masked_counts=np.asarray(store.masked_expert_counts)[order].astype(np.int64),
         masked_tokens=frame["num_masked"].to_numpy(np.int64)[order],
     )
-
-
-def topic_sums(values: np.ndarray, topic_ids: np.ndarray, num_topics: int) -> np.ndarray:
-    """Adds per-document values (D, …) over the documents of each topic: (T, …)."""
-    sums = np.zeros((num_topics, *values.shape[1:]), dtype=values.dtype)
-    np.add.at(sums, topic_ids, values)
-    return sums

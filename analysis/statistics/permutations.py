@@ -54,6 +54,13 @@ def exact_type(counts: np.ndarray) -> type[np.floating]:
     return np.float32 if largest < EXACT_FLOAT32 else np.float64
 
 
+def topic_sums(values: np.ndarray, topic_ids: np.ndarray, num_topics: int) -> np.ndarray:
+    """Adds per-document values (D, …) over the documents of each topic: (T, …)."""
+    sums = np.zeros((num_topics, *values.shape[1:]), dtype=values.dtype)
+    np.add.at(sums, topic_ids, values)
+    return sums
+
+
 def permuted_sums(
     values: np.ndarray, permuted: np.ndarray, num_topics: int
 ) -> Iterator[np.ndarray]:

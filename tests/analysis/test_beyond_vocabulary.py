@@ -13,12 +13,12 @@ from moescope.analysis.chapters.context.type_expectation import (
     type_expectation,
     type_table,
 )
-from moescope.analysis.chapters.topics.information import information_bits
-from moescope.analysis.data.documents import topic_sums
+from moescope.analysis.statistics.information import information_bits
 from moescope.analysis.statistics.permutations import (
     document_orders,
     permuted_topics,
     restricted_orders,
+    topic_sums,
 )
 
 from .samples import PlantedTokens, document_choices, planted_sample

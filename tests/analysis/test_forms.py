@@ -9,8 +9,8 @@ from moescope.analysis.chapters.form.measures import (
     class_cells,
     form_information,
     largest_share,
-    mutual_information_bits,
 )
+from moescope.analysis.statistics.information import mutual_information_bits
 
 
 def test_information_equals_sklearn() -> None:

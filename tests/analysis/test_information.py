@@ -9,19 +9,14 @@ import pytest
 from scipy import stats
 
 from moescope.analysis.chapters.topics.cells import (
-    log2_ratios,
     squared_residuals,
     studentised,
     topic_expert_cells,
 )
-from moescope.analysis.chapters.topics.information import (
-    effect_band,
-    information_bits,
-    topic_information,
-    topic_null,
-)
-from moescope.analysis.data.documents import DocumentCounts, document_counts, topic_sums
+from moescope.analysis.chapters.topics.information import effect_band, topic_information, topic_null
+from moescope.analysis.data.documents import DocumentCounts, document_counts
 from moescope.analysis.statistics.bootstrap import poisson_weights
+from moescope.analysis.statistics.information import information_bits
 from moescope.analysis.statistics.permutations import (
     document_orders,
     exact_type,
@@ -29,7 +24,9 @@ from moescope.analysis.statistics.permutations import (
     permutation_p,
     permuted_sums,
     permuted_topics,
+    topic_sums,
 )
+from moescope.analysis.statistics.ratios import log2_ratios
 from moescope.inference.store.reader import RoutingStore
 
 from .stores import Planted, planted_counts, write_store

@@ -8,15 +8,13 @@ import pytest
 from scipy import stats
 
 from moescope.analysis import analyse_routing
-from moescope.analysis.chapters.topics.information import (
-    information_bits,
-    topic_information,
-    topic_null,
-)
-from moescope.analysis.chapters.topics.origins import information_null, origin_information
+from moescope.analysis.chapters.topics.information import topic_information, topic_null
+from moescope.analysis.chapters.topics.origins import origin_information
 from moescope.analysis.chapters.topics.verdict_origins import origin_sentences
-from moescope.analysis.data.documents import DocumentCounts, topic_sums
-from moescope.analysis.statistics.permutations import document_orders, permuted_topics
+from moescope.analysis.data.documents import DocumentCounts
+from moescope.analysis.statistics.groups import information_null
+from moescope.analysis.statistics.information import information_bits
+from moescope.analysis.statistics.permutations import document_orders, permuted_topics, topic_sums
 from moescope.configs.compose import compose_config
 from moescope.inference.store.reader import RoutingStore
 

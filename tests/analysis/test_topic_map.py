@@ -16,13 +16,9 @@ from moescope.analysis.chapters.topic_classifier.measures import (
     token_features,
     topics_over_origins,
 )
-from moescope.analysis.chapters.topic_map.measures import (
-    divergence_bits,
-    document_points,
-    topic_map,
-    topic_order,
-)
+from moescope.analysis.chapters.topic_map.measures import document_points, topic_map, topic_order
 from moescope.analysis.statistics.bootstrap import poisson_weights
+from moescope.analysis.statistics.information import divergence_bits
 from moescope.analysis.statistics.permutations import document_orders, permuted_topics
 
 from .samples import PlantedTokens, document_choices, planted_sample

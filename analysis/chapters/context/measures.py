@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from ...data.documents import topic_sums
 from ...data.sample import TokenSample
+from ...statistics.groups import origin_units, origins_suffice
+from ...statistics.information import information_bits
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
     family_wise_p,
@@ -14,9 +15,8 @@ from ...statistics.permutations import (
     permuted_sums,
     permuted_topics,
     restricted_orders,
+    topic_sums,
 )
-from ..topics.information import information_bits
-from ..topics.origins import origin_units, origins_suffice
 from .type_expectation import (
     TypeExpectation,
     TypeTable,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from ...data.documents import topic_sums
 from ...data.sample import TokenSample
+from ...statistics.permutations import topic_sums
 
 PRIOR = 1.0  # tokens routed as the layer's load, added to every type
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..load.measures import entropy_bits
+from ...statistics.information import entropy_bits, mutual_information_bits
 from ..vocabulary.measures import MIN_OCCURRENCES, NORMAL_95
 
 DRAWS = 5  # of the null
@@ -31,15 +31,6 @@ class Form:
         kept = np.flatnonzero(self.tokens >= MIN_OCCURRENCES)
         names = [self.names[row] for row in kept.tolist()]
         return Form(names, self.tokens[kept], self.counts[kept])
-
-
-def mutual_information_bits(counts: np.ndarray) -> float:
-    """I(x; e) of a table (V, E) in bits, plug-in."""
-    if not counts.sum():
-        return 0.0
-    rows = counts.sum(axis=1)
-    inner = float((rows * entropy_bits(counts.astype(float))).sum() / counts.sum())
-    return float(entropy_bits(counts.sum(axis=0).astype(float))) - inner
 
 
 def largest_share(load_bits: float, top_k: int) -> float:

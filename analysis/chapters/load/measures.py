@@ -7,6 +7,7 @@ import pandas as pd
 
 from ...data.documents import DocumentCounts
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
+from ...statistics.information import entropy_bits
 
 
 def max_violation(load: np.ndarray) -> np.ndarray:
@@ -18,14 +19,6 @@ def max_violation(load: np.ndarray) -> np.ndarray:
 def coefficient_of_variation(load: np.ndarray) -> np.ndarray:
     """Standard deviation over mean of the last axis: 0 is balance."""
     return _ratio(load.std(axis=-1), load.mean(axis=-1))
-
-
-def entropy_bits(weights: np.ndarray) -> np.ndarray:
-    """Shannon entropy in bits of the last axis, normalised first; 0 where the sum is 0."""
-    total = weights.sum(axis=-1, keepdims=True)
-    shares = _ratio(weights, total)
-    logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
-    return -(shares * logs).sum(axis=-1)
 
 
 def effective_experts(load: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..form.measures import mutual_information_bits
+from ...statistics.information import mutual_information_bits
 
 FIT_STEPS, FIT_TOLERANCE = 200, 1e-7
 DRAWS = 5  # of the null of the flow

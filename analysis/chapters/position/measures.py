@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...data.documents import DocumentCounts
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
-from ..topics.cells import log2_ratios
+from ...statistics.ratios import log2_ratios
 
 
 def masked_experts(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:

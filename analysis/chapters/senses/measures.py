@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ...statistics.information import divergence_bits
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
     document_orders,
@@ -18,7 +19,6 @@ from ...statistics.permutations import (
     permuted_sums,
     permuted_topics,
 )
-from ..load.measures import entropy_bits
 
 MIN_OCCURRENCES = 20  # of a token in a sense; below, the sense is left out
 TOKEN_COLUMNS = ["token", "spelling", "layer", "senses", "occurrences", "texts"]
@@ -121,8 +121,7 @@ def sense_distances(sums: np.ndarray) -> np.ndarray:
     """
     p = sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1)
     q = np.broadcast_to(p.mean(axis=-3, keepdims=True), p.shape)
-    divergence = entropy_bits((p + q) / 2) - (entropy_bits(p) + entropy_bits(q)) / 2
-    distances: np.ndarray = np.sqrt(np.maximum(divergence, 0.0))
+    distances: np.ndarray = np.sqrt(np.maximum(divergence_bits(p, q), 0.0))
     return distances
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...data.documents import DocumentCounts, topic_sums
-from ..topics.origins import origin_units
+from ...data.documents import DocumentCounts
+from ...statistics.groups import origin_units
+from ...statistics.permutations import topic_sums
 
 MOST_PERIODS = 12
 WIDTHS = (1, 3, 6, 12, 24, 60, 120, 240, 300, 600, 1200)  # months

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...data.documents import DocumentCounts, topic_sums
+from ...data.documents import DocumentCounts
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
+from ...statistics.groups import information_null
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
     family_wise_p,
     permutation_p,
     restricted_orders,
+    topic_sums,
 )
-from ..topics.origins import information_null
 from .dates import DatedOrigins, dated_origins
 
 

@@ -17,13 +17,13 @@ from threadpoolctl import threadpool_limits
 from ...data.documents import DocumentCounts
 from ...data.sample import TokenSample
 from ...statistics.bootstrap import interval
+from ...statistics.groups import origin_units
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
     permutation_p,
     permuted_topics,
     restricted_orders,
 )
-from ..topics.origins import origin_units
 
 FOLDS = 5
 MOST_DOCUMENTS = 2_000

@@ -6,16 +6,10 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from ...data.documents import DocumentCounts
-from ..load.measures import entropy_bits
+from ...statistics.information import divergence_bits
 
 SPLITS = 20  # random halves of every topic's documents
 MOST_POINTS = 2_000  # documents in the scatter
-
-
-def divergence_bits(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Jensen–Shannon divergence of two distributions over the last axis: 0 to 1 bit (Lin 1991)."""
-    middle: np.ndarray = entropy_bits((first + second) / 2)
-    return middle - (entropy_bits(first) + entropy_bits(second)) / 2
 
 
 def topic_map(data: DocumentCounts, generator: np.random.Generator) -> pd.DataFrame:

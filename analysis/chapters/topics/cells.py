@@ -3,22 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from ...data.documents import DocumentCounts, topic_sums
+from ...data.documents import DocumentCounts
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
-from ...statistics.permutations import MIN_DOCUMENTS_FOR_P, family_wise_p
-
-PSEUDO_COUNT = 0.5  # choices added to every cell of a ratio, so that an empty one stays finite
-
-
-def log2_ratios(sums: np.ndarray) -> np.ndarray:
-    """log2 of a topic's share of choices over the mean share of all topics.
-
-    Args:
-        sums: (…, T, L, E) choices. Half a choice is added to every cell.
-    """
-    smoothed = sums + PSEUDO_COUNT
-    shares = smoothed / smoothed.sum(axis=-1, keepdims=True)
-    return np.log2(shares / shares.mean(axis=-3, keepdims=True))
+from ...statistics.permutations import MIN_DOCUMENTS_FOR_P, family_wise_p, topic_sums
+from ...statistics.ratios import log2_ratios
 
 
 def squared_residuals(counts: np.ndarray) -> np.ndarray:

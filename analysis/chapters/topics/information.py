@@ -6,16 +6,17 @@ import numpy as np
 import pandas as pd
 
 from ....configs.progress import progress_bar
-from ...data.documents import DocumentCounts, topic_sums
+from ...data.documents import DocumentCounts
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
+from ...statistics.information import information_bits
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
     exact_type,
     family_wise_p,
     permutation_p,
     permuted_sums,
+    topic_sums,
 )
-from ..load.measures import entropy_bits
 from .cells import squared_residuals, studentised
 
 # Bands of the information as a share of log2 T. Known points: Mixtral 0.1–0.4%, an encoder
@@ -26,22 +27,6 @@ BANDS = ((0.005, "negligible"), (0.02, "weak"), (0.10, "moderate"), (np.inf, "st
 def effect_band(share: float) -> str:
     """Names the size of a topic information given as a share of log2 T."""
     return next(name for limit, name in BANDS if share < limit)
-
-
-def information_bits(sums: np.ndarray) -> np.ndarray:
-    """I = H(mean_t p(e | t)) − mean_t H(p(e | t)) in bits, topics weighted equally.
-
-    The generalised Jensen–Shannon divergence of the topics' expert distributions (Lin 1991).
-
-    Args:
-        sums: (…, T, L, E) choices.
-
-    Returns:
-        (…, L), between 0 and log2 min(T, E).
-    """
-    totals = np.maximum(sums.sum(axis=-1, keepdims=True), 1)
-    shares = sums / totals
-    return entropy_bits(shares.mean(axis=-3)) - entropy_bits(shares).mean(axis=-2)
 
 
 @dataclass(frozen=True)
