@@ -94,7 +94,7 @@ def analyse_routing(
     sampled = [data.ids[row] for row in sample.rows]
     information = topic_information(data, null, weights)
     types = type_counts(store)
-    tables, strata = store.tables, store.facts.strata
+    tables, strata = store.tables, store.facts.mask_kinds
     return RoutingResults(
         topics=data.topics,
         layers=data.layers,
@@ -105,7 +105,7 @@ def analyse_routing(
         load=expert_load(data, weights),
         balance=layer_balance(data, weights),
         strata=stratum_load(
-            tables["topic_stratum"], tables["topic_stratum_tokens"], strata, data.layers
+            tables["topic_mask_kind_expert"], tables["topic_mask_kind_tokens"], strata, data.layers
         ),
         information=information,
         beyond=beyond_vocabulary(
@@ -116,8 +116,8 @@ def analyse_routing(
         cells=topic_expert_cells(data, weights, null.largest_cell),
         masked=masked_experts(data, weights),
         entropy=router_entropy(
-            tables["stratum_entropy"],
-            tables["topic_stratum_tokens"],
+            tables["topic_mask_kind_entropy"].sum(axis=0),
+            tables["topic_mask_kind_tokens"],
             strata,
             data.layers,
             data.num_experts,
@@ -145,10 +145,10 @@ def analyse_routing(
             np.random.default_rng([seed, len(store.senses)]),  # the other draws stay as they are
         ),
         substrata=substratum_routing(
-            tables["substratum_expert"],
-            tables["substratum_tokens"],
-            tables["substratum_entropy"],
-            store.facts.substrata,
+            tables["place_expert"],
+            tables["place_tokens"],
+            tables["place_entropy"],
+            store.facts.places,
             data.layers,
         ),
     )

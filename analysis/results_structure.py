@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..data_processors.mask_kinds import MaskKind
 from ..inference.store.reader import RoutingStore
 from .chapters.checkpoints.measures import routing_saturation
 from .chapters.form.measures import Form, class_cells, form_information
@@ -18,7 +19,7 @@ from .chapters.topic_classifier.measures import probe_input, signature_probe, to
 from .chapters.topic_map.measures import document_points, topic_map
 from .chapters.topics.origins import origin_information
 from .data.documents import DocumentCounts
-from .data.sample import UNTOUCHED, TokenSample
+from .data.sample import TokenSample
 from .statistics.information import entropy_bits
 from .statistics.permutations import restricted_orders, topic_sums
 
@@ -177,8 +178,8 @@ def _probe(
 
 def _confidence(store: RoutingStore, data: DocumentCounts) -> pd.DataFrame:
     names = ("entropy", "mass", "margin")
-    sums = {name: store.tables[f"topic_stratum_{name}"][:, UNTOUCHED] for name in names}
-    tokens = store.tables["topic_stratum_tokens"][:, UNTOUCHED]
+    sums = {name: store.tables[f"topic_mask_kind_{name}"][:, MaskKind.UNTOUCHED] for name in names}
+    tokens = store.tables["topic_mask_kind_tokens"][:, MaskKind.UNTOUCHED]
     return confidence(sums, tokens, store.topics, data.layers)
 
 

@@ -58,6 +58,8 @@ def make_facts(num_documents: int, num_sampled: int) -> TokenFacts:
             "topic": pa.array([f"topic {t}" for t in topics]),
             "topic_id": pa.array(topics, pa.int32()),
             "date": pa.nulls(num_documents, pa.date32()),
+            "source": ["synthetic"] * num_documents,
+            "group": [str(n) for n in range(num_documents)],
             "num_tokens": pa.array(np.full(num_documents, LENGTH), pa.int32()),
         }
     )
@@ -253,7 +255,7 @@ def _synthetic_facts(
         token_classes=list(TOKEN_CLASSES),
         type_classes=[0] * sizes.num_types,
         position_edges=list(range(sizes.num_positions)),
-        substrata=[("untouched", "x")] * sizes.num_substrata,
+        places=[("untouched", "x")] * sizes.num_places,
         model="synthetic",
         split="probe",
     )

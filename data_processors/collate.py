@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..configs.schema_dataset import Masking
 from .examples import Row
-from .masking import Batch, MaskKind, mask_batch
+from .mask_kinds import MaskKind
+from .masking import Batch, mask_batch
 from .tokenizers import TokenizerFacts
 
 IGNORED = -100  # label of positions without a loss (torch's cross entropy)
@@ -143,7 +144,7 @@ def _pad_batch(
         "input_ids": _padded(tokens["input_ids"], filled, pad_token_id),
         "attention_mask": filled.astype(np.int64),
         "labels": _padded(tokens["labels"], filled, IGNORED),
-        "mask_kind": _padded(tokens["mask_kind"], filled, -1),
+        "mask_kind": _padded(tokens["mask_kind"], filled, MaskKind.PADDING),
         "document_ids": _padded(documents, filled, -1),
     }
     batch["label_positions"] = np.flatnonzero(batch["labels"] != IGNORED)

@@ -15,20 +15,11 @@ from scipy.optimize import brentq
 
 from ..configs.schema_dataset import Masking, NoMasking, SpanMasking
 from ..configs.splitmix import Keys, splitmix64
+from .mask_kinds import MaskKind
 from .tokenizers import TokenizerFacts
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-
-class MaskKind(IntEnum):
-    """What masking did to a position; also the stratum of the routing store."""
-
-    UNTOUCHED = 0
-    MASKED = 1
-    REPLACED = 2
-    KEPT = 3
-    SPECIAL = 4
 
 
 class Stream(IntEnum):

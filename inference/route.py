@@ -20,6 +20,7 @@ from ..configs.progress import console
 from ..configs.schema import Config
 from ..configs.stage import StageRun
 from ..configs.stages import ROUTE
+from ..data_processors.mask_kinds import MASK_KINDS, MaskKind
 from .checkpoints.fingerprints import recorded_model, recorded_snapshots
 from .experiments.conditions import condition_names, write_conditions
 from .experiments.knockout import possible_knockout, write_knockouts
@@ -123,7 +124,7 @@ def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> S
         token_classes=list(TOKEN_CLASSES),
         type_classes=split.vocabulary.classes[ids].tolist(),
         position_edges=edges,
-        substrata=_substrata(edges, longest, split.special_strings),
+        places=_places(edges, longest, split.special_strings),
         target="next" if recording.observer.is_causal else "masked",
         model=model_path(config),
         split=split.name,
@@ -134,11 +135,12 @@ def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> S
     )
 
 
-def _substrata(edges: list[int], longest: int, special: list[str]) -> list[tuple[str, str]]:
-    """Names the rows of the substratum tables in the order of `TableSizes.num_substrata`."""
+def _places(edges: list[int], longest: int, special: list[str]) -> list[tuple[str, str]]:
+    """Names the rows of the place tables in the order of `TableSizes.num_places`."""
     spans = [f"{low}–{high - 1}" for low, high in pairwise([*edges, longest])]
-    by_position = [(stratum, span) for stratum in ("untouched", "masked") for span in spans]
-    return [*by_position, *(("special", name) for name in special)]
+    kinds = (MASK_KINDS[MaskKind.UNTOUCHED], MASK_KINDS[MaskKind.MASKED])
+    by_position = [(kind, span) for kind in kinds for span in spans]
+    return [*by_position, *((MASK_KINDS[MaskKind.SPECIAL], name) for name in special)]
 
 
 def _counts(facts: StoreFacts, network: PreTrainedModel, elapsed_s: float) -> dict[str, Any]:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...inference.store.reader import STRATA, RoutingStore
+from ...data_processors.mask_kinds import MaskKind
+from ...inference.store.reader import RoutingStore
 from .documents import DocumentCounts
-
-UNTOUCHED = STRATA.index("untouched")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def token_sample(store: RoutingStore, data: DocumentCounts) -> TokenSample:
     numbers = store.sample["document"].to_numpy()
     row_of = {number: row_of_id.get(names[number], -1) for number in np.unique(numbers)}
     rows = np.array([row_of[number] for number in numbers.tolist()], dtype=np.int64)
-    own = np.flatnonzero((store.sample["stratum"].to_numpy() == UNTOUCHED) & (rows >= 0))
+    own = np.flatnonzero((store.sample["mask_kind"].to_numpy() == MaskKind.UNTOUCHED) & (rows >= 0))
     positions = store.sample["position"].to_numpy(np.int64)
     own = own[np.lexsort((positions[own], rows[own]))]
     kept, documents = np.unique(rows[own], return_inverse=True)

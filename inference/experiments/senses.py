@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...configs.errors import UserError, nearest
 from ...configs.progress import console, progress_bar
-from ...data_processors.masking import MaskKind
+from ...data_processors.mask_kinds import MaskKind
 from ...data_processors.sources.files import FORMATS, ROW_READERS
 from ...data_processors.sources.records import Columns
 from ..recording.forward import Observer

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from ...configs.progress import progress_bar
 from ...configs.schema_report import Route
+from ...data_processors.mask_kinds import MaskKind
 from ..checkpoints.load import load_model
 from ..recording.capture import RoutingCapture
 from ..recording.chunks import examples_of
 from ..recording.forward import Observer
 from ..recording.recorder import real_positions
 from ..recording.split import Split
-from ..recording.tables import UNTOUCHED
 from ..store.reader import SATURATION_FILE
 from ..store.schema import SATURATION_FIELDS
 
@@ -95,8 +95,8 @@ def _documents(batch: Mapping[str, Tensor]) -> np.ndarray:
 
 
 def _kept(batch: Mapping[str, Tensor], measured: np.ndarray) -> np.ndarray:
-    strata = batch["mask_kind"].flatten()[real_positions(batch)].numpy()
-    return np.flatnonzero((strata == UNTOUCHED) & measured[_documents(batch)])
+    kinds = batch["mask_kind"].flatten()[real_positions(batch)].numpy()
+    return np.flatnonzero((kinds == MaskKind.UNTOUCHED) & measured[_documents(batch)])
 
 
 def _by_document(

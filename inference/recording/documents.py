@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...configs.errors import UserError
+from ...data_processors.mask_kinds import MaskKind
 from .tables import FIXED_POINT, RoutedTokens, add_ones, expert_slots
 
 
@@ -43,13 +44,13 @@ class DocumentSums:
             cells = ((document[rows] - self.first) * 2 + which) * width
             add_ones(self._experts, (cells[:, None] + slots[rows]).view(-1))
 
-    def add_tokens(self, stratum: np.ndarray, document: np.ndarray, labelled: np.ndarray) -> None:
+    def add_tokens(self, mask_kind: np.ndarray, document: np.ndarray, labelled: np.ndarray) -> None:
         """Counts tokens on the host; all arrays (N,), `labelled` boolean."""
         local = document - self.first
         for name, chosen in {
             "num_recorded": local,
-            "num_untouched": local[stratum == 0],
-            "num_masked": local[stratum == 1],
+            "num_untouched": local[mask_kind == MaskKind.UNTOUCHED],
+            "num_masked": local[mask_kind == MaskKind.MASKED],
             "num_labels": local[labelled],
         }.items():
             self._host[name] += np.bincount(chosen, minlength=self.num_documents)

@@ -8,10 +8,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from ...data_processors.mask_kinds import MaskKind
 from ..store.writer import document_table
 from .documents import DocumentSums
 from .sample import TokenSample
-from .tables import MASKED, SPECIAL, UNTOUCHED, RoutedTokens, RoutingTables, TableSizes
+from .tables import RoutedTokens, RoutingTables, TableSizes
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class TokenFacts:
         special_of_id: (vocabulary,) int64 row of a special token; of any other, the last row.
         topic_of_document: (D,) int64.
         sampled: (D,) bool, documents kept token by token.
-        documents: id, topic, topic_id, date, num_tokens of every document, in order.
+        documents: `split.DOCUMENT_COLUMNS` of every document, in order.
         sequence_length: longest window, in tokens.
     """
 
@@ -92,16 +93,16 @@ class RoutingRecorder:
         """
         assert self._sums is not None, "begin_chunk comes first"
         real = real_positions(batch)
-        stratum = batch["mask_kind"].flatten()[real]
+        mask_kind = batch["mask_kind"].flatten()[real]
         document = batch["document_ids"].flatten()[real]
         labelled = torch.zeros(len(real), dtype=torch.bool)
         label_rows = torch.searchsorted(real, seen.label_positions)
         labelled[label_rows] = True
-        tokens = self._routed_tokens(batch, real, stratum, document, seen)
+        tokens = self._routed_tokens(batch, real, mask_kind, document, seen)
         self.num_tokens += len(real)
         self.tables.add(tokens)
         self._sums.add_routing(tokens, document.to(self._device, non_blocking=True))
-        self._sums.add_tokens(stratum.numpy(), document.numpy(), labelled.numpy())
+        self._sums.add_tokens(mask_kind.numpy(), document.numpy(), labelled.numpy())
         self._sums.add_loss(seen.loss, document[label_rows].to(self._device, non_blocking=True))
         kept = self._facts.sampled[document].nonzero().squeeze(1)
         if len(kept):
@@ -120,44 +121,44 @@ class RoutingRecorder:
         self,
         batch: Mapping[str, Tensor],
         real: Tensor,
-        stratum: Tensor,
+        mask_kind: Tensor,
         document: Tensor,
         seen: Observation,
     ) -> RoutedTokens:
         facts = self._facts
         true, input_ids = true_ids(batch), batch["input_ids"].flatten()[real]
-        masked = (stratum == MASKED).nonzero().squeeze(1)
+        masked = (mask_kind == MaskKind.MASKED).nonzero().squeeze(1)
         targets, target_ids = masked, true[real[masked]]
         if seen.predicts_next:
             before = torch.searchsorted(real, seen.label_positions - 1)
-            asked = stratum[before] == UNTOUCHED
+            asked = mask_kind[before] == MaskKind.UNTOUCHED
             targets, target_ids = before[asked], true[seen.label_positions[asked]]
-        natural = (stratum == UNTOUCHED) | (stratum == MASKED) | (stratum == SPECIAL)
+        left_out = (mask_kind == MaskKind.REPLACED) | (mask_kind == MaskKind.KEPT)
         host = {
             "topic": facts.topic_of_document[document],
-            "stratum": stratum,
+            "mask_kind": mask_kind,
             "input_type": facts.row_of_id[input_ids],
             "token_class": facts.class_of_id[input_ids],
-            "substratum": self._substratum(stratum, positions(batch).flatten()[real], input_ids),
-            "untouched": (stratum == UNTOUCHED).nonzero().squeeze(1),
+            "place": self._place(mask_kind, positions(batch).flatten()[real], input_ids),
+            "untouched": (mask_kind == MaskKind.UNTOUCHED).nonzero().squeeze(1),
             "masked": masked,
-            "natural": natural.nonzero().squeeze(1),
+            "natural": (~left_out).nonzero().squeeze(1),
             "targets": targets,
             "target_type": facts.row_of_id[target_ids],
         }
         return RoutedTokens(
             experts=seen.experts,
-            weights=seen.weights,
             confidence=seen.confidence,
             **{name: values.to(self._device, non_blocking=True) for name, values in host.items()},
         )
 
-    def _substratum(self, stratum: Tensor, position: Tensor, input_ids: Tensor) -> Tensor:
-        """(N,) row of natural tokens as `TableSizes.num_substrata` orders them; others: any."""
+    def _place(self, mask_kind: Tensor, position: Tensor, input_ids: Tensor) -> Tensor:
+        """(N,) row of natural tokens as `TableSizes.num_places` orders them; others: any."""
         bins = self._sizes.num_positions
         row = position * bins // self._facts.sequence_length
-        row += bins * (stratum == MASKED)
-        return torch.where(stratum == SPECIAL, 2 * bins + self._facts.special_of_id[input_ids], row)
+        row += bins * (mask_kind == MaskKind.MASKED)
+        special = 2 * bins + self._facts.special_of_id[input_ids]
+        return torch.where(mask_kind == MaskKind.SPECIAL, special, row)
 
     def _sample(
         self,
@@ -185,7 +186,7 @@ class RoutingRecorder:
             order=rows.astype(np.int64) * self._facts.sequence_length + (places % width).numpy(),
             token_id=true_ids(batch)[places].int().numpy(),
             input_id=batch["input_ids"].flatten()[places].int().numpy(),
-            stratum=batch["mask_kind"].flatten()[places].to(torch.int8).numpy(),
+            mask_kind=batch["mask_kind"].flatten()[places].to(torch.int8).numpy(),
             loss=loss[kept].numpy(),
             predicted_id=predicted[kept].numpy(),
             experts=seen.experts[on_device].short().cpu().numpy(),

@@ -22,7 +22,7 @@ from .recorder import TokenFacts
 from .sample import choose_documents, topic_ranks
 from .token_types import OTHER, TypeAxis, Vocabulary, choose_types, read_vocabulary
 
-DOCUMENT_COLUMNS = ["id", "topic", "topic_id", "date", "num_tokens"]
+DOCUMENT_COLUMNS = ["id", "topic", "topic_id", "date", "source", "group", "num_tokens"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Contingency tables of routing, accumulated in a stream: exact, additive, bounded.
 
-Shape suffixes: N tokens, L layers, E experts, k slots, T topics, S strata, V types, C classes,
-P position bins, K substrata. On the way every expert axis has E + 1 columns, the last for slots
+Shape suffixes: N tokens, L layers, E experts, k slots, T topics, S mask kinds, V types, C classes,
+P position bins, K places. On the way every expert axis has E + 1 columns, the last for slots
 that no expert executed, so that nothing needs to be filtered out on the device.
 """
 
@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..store.reader import STRATA
+from ...data_processors.mask_kinds import MASK_KINDS
 
-UNTOUCHED, MASKED, SPECIAL = 0, 1, 4
-FIXED_POINT = 2**30  # weights and confidences are summed as integers: any order, the same bits
+FIXED_POINT = 2**30  # losses and confidences are summed as integers: the same bits in any order
 CONFIDENCE = ("entropy", "mass", "margin")
 
 
@@ -25,26 +24,24 @@ class RoutedTokens(NamedTuple):
 
     experts: Tensor
     """(N, L, k) int64 chosen experts, first choice first; E = empty slot, after all others."""
-    weights: Tensor
-    """(N, L, k) float, their gate weights."""
     confidence: Tensor | None
     """(N, L, 3), the last axis as CONFIDENCE; None where the router's distribution is unknown."""
     topic: Tensor
     """(N,) int64 topic id of the token's document."""
-    stratum: Tensor
-    """(N,) int64 in [0, S)."""
+    mask_kind: Tensor
+    """(N,) int64 `MaskKind` in [0, S)."""
     input_type: Tensor
     """(N,) int64 row of the token that the model saw, in [0, V]."""
     token_class: Tensor
     """(N,) int64 class of the token that the model saw."""
-    substratum: Tensor
-    """(N,) int64 row in [0, K) of a natural token, ordered as `TableSizes.num_substrata` says."""
+    place: Tensor
+    """(N,) int64 row in [0, K) of a natural token, ordered as `TableSizes.num_places` says."""
     untouched: Tensor
-    """(U,) int64 rows of stratum 0; known on the host, so that no device is asked for a size."""
+    """(U,) int64 rows of untouched tokens; listed on the host: no wait for the device."""
     masked: Tensor
-    """(M,) int64 rows of stratum 1."""
+    """(M,) int64 rows of [MASK]."""
     natural: Tensor
-    """(W,) int64 rows of strata 0, 1 and 4: what stands there was not put there at random."""
+    """(W,) int64 rows of all but replaced and kept tokens."""
     targets: Tensor
     """(X,) int64 rows where the model is asked for a token: masked ones, or those before a next."""
     target_type: Tensor
@@ -71,7 +68,7 @@ class TableSizes:
     top_k: int
 
     @property
-    def num_substrata(self) -> int:
+    def num_places(self) -> int:
         """K: untouched tokens by position bin, masked ones by position bin, special ones by id."""
         return 2 * self.num_positions + self.num_special
 
@@ -92,16 +89,15 @@ class RoutingTables:
         """Returns the shape of every table of sums, 64-bit integers all."""
         L, E1 = sizes.num_layers, sizes.num_experts + 1
         rows = {
-            "topic_stratum": sizes.num_topics * len(STRATA),
+            "topic_mask_kind": sizes.num_topics * len(MASK_KINDS),
             "type": sizes.num_types + 1,
             "target": sizes.num_types + 1,
             "class": sizes.num_classes,
-            "substratum": sizes.num_substrata,
+            "place": sizes.num_places,
         }
         shapes: dict[str, tuple[int, ...]] = {
-            "topic_stratum_weight": (rows["topic_stratum"], L, E1),
-            "confidence": (rows["topic_stratum"], L, len(CONFIDENCE)),
-            "substratum_entropy": (rows["substratum"], L),
+            "confidence": (rows["topic_mask_kind"], L, len(CONFIDENCE)),
+            "place_entropy": (rows["place"], L),
             "coactivation": (L, E1, E1),
             "transition": (max(L - 1, 0), E1, E1),
         }
@@ -114,15 +110,13 @@ class RoutingTables:
         sizes = self.sizes
         assert tokens.experts.shape[1:] == (sizes.num_layers, sizes.num_slots), tokens.experts.shape
         slots = expert_slots(tokens.experts, sizes.num_experts)
-        rows = tokens.topic * len(STRATA) + tokens.stratum
-        codes = self._count("topic_stratum", rows, slots)
-        weights = (tokens.weights.double() * FIXED_POINT).round_().long()
-        self._sums["topic_stratum_weight"].view(-1).scatter_add_(0, codes, weights.view(-1))
+        rows = tokens.topic * len(MASK_KINDS) + tokens.mask_kind
+        self._count("topic_mask_kind", rows, slots)
         self._count("type", tokens.input_type[tokens.untouched], slots[tokens.untouched])
         self._count("target", tokens.target_type, slots[tokens.targets])
-        natural, substratum = slots[tokens.natural], tokens.substratum[tokens.natural]
+        natural, place = slots[tokens.natural], tokens.place[tokens.natural]
         self._count("class", tokens.token_class[tokens.natural], natural)
-        self._count("substratum", substratum, natural)
+        self._count("place", place, natural)
         self._count_pairs(tokens.experts[tokens.untouched])
         if tokens.confidence is None:
             self.has_confidence = False
@@ -130,7 +124,7 @@ class RoutingTables:
             confidence = (tokens.confidence.double() * FIXED_POINT).round_().long()
             self._sums["confidence"].index_add_(0, rows, confidence)
             entropy = confidence[tokens.natural, :, 0]
-            self._sums["substratum_entropy"].index_add_(0, substratum, entropy)
+            self._sums["place_entropy"].index_add_(0, place, entropy)
 
     def merge(self, sums: Mapping[str, np.ndarray], *, has_confidence: bool) -> None:
         """Adds what `sums` gave for another part of the same split; exact, in any order."""
@@ -145,19 +139,15 @@ class RoutingTables:
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the store's tables (docs/contracts.md) as numpy arrays."""
         sums = self.sums()
-        T, S, L = self.sizes.num_topics, len(STRATA), self.sizes.num_layers
-        P = self.sizes.num_positions
-        by_topic = sums["topic_stratum_expert"].reshape(T, S, L, -1)
-        weight = sums["topic_stratum_weight"].reshape(T, S, L, -1) / FIXED_POINT
+        T, S, L = self.sizes.num_topics, len(MASK_KINDS), self.sizes.num_layers
+        by_topic = sums["topic_mask_kind_expert"].reshape(T, S, L, -1)
         unknown = 1.0 if self.has_confidence else np.nan
         confidence = sums["confidence"].reshape(T, S, L, -1) / FIXED_POINT * unknown
         named = dict(zip(CONFIDENCE, np.moveaxis(confidence, -1, 0), strict=True))
         return {
-            "topic_stratum": by_topic[..., :-1],
-            "topic_stratum_weight": weight[..., :-1],
-            "topic_stratum_tokens": sums["topic_stratum_tokens"].reshape(T, S),
-            "stratum_entropy": named["entropy"].sum(0),
-            **{f"topic_stratum_{name}": values for name, values in named.items()},
+            "topic_mask_kind_expert": by_topic[..., :-1],
+            "topic_mask_kind_tokens": sums["topic_mask_kind_tokens"].reshape(T, S),
+            **{f"topic_mask_kind_{name}": values for name, values in named.items()},
             "type_expert": sums["type_expert"][..., :-1],
             "type_tokens": sums["type_tokens"],
             "target_expert": sums["target_expert"][..., :-1],
@@ -166,21 +156,17 @@ class RoutingTables:
             "class_tokens": sums["class_tokens"],
             "coactivation": sums["coactivation"][:, :-1, :-1],
             "transition": sums["transition"][:, :-1, :-1],
-            "position_expert": sums["substratum_expert"][:P, ..., :-1],
-            "position_tokens": sums["substratum_tokens"][:P],
-            "substratum_expert": sums["substratum_expert"][..., :-1],
-            "substratum_tokens": sums["substratum_tokens"],
-            "substratum_entropy": sums["substratum_entropy"] / FIXED_POINT * unknown,
+            "place_expert": sums["place_expert"][..., :-1],
+            "place_tokens": sums["place_tokens"],
+            "place_entropy": sums["place_entropy"] / FIXED_POINT * unknown,
             "dropped": by_topic[..., -1].sum((0, 1)) * (self.sizes.num_slots == self.sizes.top_k),
         }
 
-    def _count(self, table: str, rows_N: Tensor, slots_NK: Tensor) -> Tensor:
+    def _count(self, table: str, rows_N: Tensor, slots_NK: Tensor) -> None:
         """Adds one to (row, layer, expert) for every slot and one to each token's row."""
         counts, tokens = self._sums[f"{table}_expert"], self._sums[f"{table}_tokens"]
-        codes = (rows_N[:, None] * counts[0].numel() + slots_NK).view(-1)
-        add_ones(counts, codes)
+        add_ones(counts, (rows_N[:, None] * counts[0].numel() + slots_NK).view(-1))
         add_ones(tokens, rows_N)
-        return codes
 
     def _count_pairs(self, experts_ULk: Tensor) -> None:
         """Counts which experts are chosen together, and the first choices of adjacent layers."""

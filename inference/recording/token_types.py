@@ -33,7 +33,7 @@ def choose_types(id_counts: np.ndarray, max_types: int, special_ids: list[int]) 
     Args:
         id_counts: (vocabulary,) occurrences in the split that is recorded.
         max_types: most rows.
-        special_ids: never get a row; special tokens are a stratum of their own.
+        special_ids: never get a row; special tokens have rows of their own elsewhere.
     """
     counts = id_counts.copy()
     counts[special_ids] = 0

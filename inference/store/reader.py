@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ...configs.errors import UserError
+from ...data_processors.mask_kinds import MASK_KINDS
 from .schema import (
     CONDITION_FIELDS,
     DOCUMENT_FIELDS,
@@ -24,8 +25,7 @@ from .schema import (
     SENSE_FIELDS,
 )
 
-FORMAT = 2
-STRATA = ("untouched", "masked", "replaced", "kept", "special")
+FORMAT = 3
 FACTS_FILE, TABLES_FILE = "store.json", "tables.safetensors"
 DOCUMENTS_FILE, SAMPLE_FILE = "documents.parquet", "sample.parquet"
 KNOCKOUT_FILE, SATURATION_FILE = "knockout.parquet", "saturation.parquet"
@@ -46,7 +46,7 @@ class StoreFacts(BaseModel):
         type_strings: readable text of each type, "other" last.
         type_classes: index into `token_classes` of each type.
         position_edges: lower edges of the position bins, in tokens from the window's start.
-        substrata: (stratum, name) of each: position bins of untouched and of masked tokens
+        places: (mask_kind, name) of each: position bins of untouched and of masked tokens
             ("0–7"), special tokens ("[CLS]").
         target: what the rows of `target_expert` were asked for: the token under the mask, or the
             next one.
@@ -65,7 +65,7 @@ class StoreFacts(BaseModel):
     num_experts: int
     top_k: int
     topics: list[str]
-    strata: list[str] = list(STRATA)
+    mask_kinds: list[str] = list(MASK_KINDS)
     num_tokens: int
     num_documents: int
     types: list[int]
@@ -73,7 +73,7 @@ class StoreFacts(BaseModel):
     token_classes: list[str]
     type_classes: list[int]
     position_edges: list[int]
-    substrata: list[tuple[str, str]] = []
+    places: list[tuple[str, str]] = []
     target: Literal["masked", "next"] = "masked"
     model: str
     split: str
@@ -92,16 +92,14 @@ class StoreFacts(BaseModel):
     def table_shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the shape of every table."""
         L, E, T = len(self.layers), self.num_experts, len(self.topics)
-        S, C, P = len(self.strata), len(self.token_classes), len(self.position_edges)
-        V, K = len(self.types) + 1, len(self.substrata)
+        S, C = len(self.mask_kinds), len(self.token_classes)
+        V, K = len(self.types) + 1, len(self.places)
         return {
-            "topic_stratum": (T, S, L, E),
-            "topic_stratum_weight": (T, S, L, E),
-            "topic_stratum_tokens": (T, S),
-            "stratum_entropy": (S, L),
-            "topic_stratum_entropy": (T, S, L),
-            "topic_stratum_mass": (T, S, L),
-            "topic_stratum_margin": (T, S, L),
+            "topic_mask_kind_expert": (T, S, L, E),
+            "topic_mask_kind_tokens": (T, S),
+            "topic_mask_kind_entropy": (T, S, L),
+            "topic_mask_kind_mass": (T, S, L),
+            "topic_mask_kind_margin": (T, S, L),
             "type_expert": (V, L, E),
             "type_tokens": (V,),
             "target_expert": (V, L, E),
@@ -110,11 +108,9 @@ class StoreFacts(BaseModel):
             "class_tokens": (C,),
             "coactivation": (L, E, E),
             "transition": (max(L - 1, 0), E, E),
-            "position_expert": (P, L, E),
-            "position_tokens": (P,),
-            "substratum_expert": (K, L, E),
-            "substratum_tokens": (K,),
-            "substratum_entropy": (K, L),
+            "place_expert": (K, L, E),
+            "place_tokens": (K,),
+            "place_entropy": (K, L),
             "dropped": (L,),
         }
 

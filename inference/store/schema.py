@@ -8,6 +8,8 @@ DOCUMENT_FIELDS = [
     pa.field("topic", pa.string()),
     pa.field("topic_id", pa.int32()),
     pa.field("date", pa.date32()),
+    pa.field("source", pa.string()),
+    pa.field("group", pa.string()),
     pa.field("num_tokens", pa.int32()),
     pa.field("loss", pa.float32()),
     pa.field("num_labels", pa.int32()),
@@ -19,7 +21,7 @@ SAMPLE_FIELDS = [
     pa.field("position", pa.int32()),
     pa.field("token_id", pa.int32()),
     pa.field("input_id", pa.int32()),
-    pa.field("stratum", pa.int8()),
+    pa.field("mask_kind", pa.int8()),
     pa.field("loss", pa.float32()),
     pa.field("predicted_id", pa.int32()),
 ]

@@ -18,7 +18,7 @@ from .schema import DOCUMENT_FIELDS, SAMPLE_FIELDS
 class StoreWriter:
     """Writes a store piece by piece; documents go to disk as they come, so memory stays flat.
 
-    Use as a context manager: `add_documents` any number of times, then `finish` once.
+    Use as a context manager: `append` any number of times, then `finish` once.
     """
 
     ROW_GROUP = 4096
@@ -43,12 +43,6 @@ class StoreWriter:
         traceback: TracebackType | None,
     ) -> None:
         self._documents.close()
-
-    def add_documents(
-        self, columns: Mapping[str, Any], expert_counts: np.ndarray, masked_counts: np.ndarray
-    ) -> None:
-        """Appends documents; arguments as of `document_table`."""
-        self.append(document_table(columns, expert_counts, masked_counts))
 
     def append(self, table: pa.Table) -> None:
         """Appends documents that `document_table` made."""

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from moescope.inference.store.reader import STRATA, StoreFacts
+from moescope.data_processors.mask_kinds import MASK_KINDS
+from moescope.inference.store.reader import StoreFacts
 from moescope.inference.store.schema import SAMPLE_FIELDS
-from moescope.inference.store.writer import StoreWriter
+from moescope.inference.store.writer import StoreWriter, document_table
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,15 @@ def write_store(
     )
     folder.mkdir(parents=True, exist_ok=True)
     with StoreWriter(folder, num_layers=layers, num_experts=experts, num_slots=1) as writer:
-        writer.add_documents(
+        table = document_table(
             {
                 "document": np.arange(documents),
                 "id": [f"document-{number:05d}" for number in order],
                 "topic": [plan.topics[topics[number]] for number in order],
                 "topic_id": topics[order],
                 "date": [None] * documents,
+                "source": ["planted"] * documents,
+                "group": [f"document-{number:05d}" for number in order],
                 "num_tokens": (tokens + plan.masked)[order],
                 "loss": np.full(documents, 4.0),
                 "num_labels": np.full(documents, plan.masked),
@@ -108,10 +111,11 @@ def write_store(
             counts[order],
             masked[order],
         )
+        writer.append(table)
         tables = _tables(facts, topics, counts, masked)
         sample, chosen = _sample(counts, np.argsort(order), len(plan.token_names), generator)
         masked_here = sample["position"] < plan.sample_masked
-        sample["stratum"] = np.where(masked_here, STRATA.index("masked"), 0)
+        sample["mask_kind"] = np.where(masked_here, MASK_KINDS.index("masked"), 0)
         sample["input_id"] = np.where(masked_here, 0, sample["token_id"])
         writer.finish(facts, tables, sample, chosen, np.ones_like(chosen, dtype=np.float32))
     return folder
@@ -140,22 +144,17 @@ def _tables(
     facts: StoreFacts, topics: np.ndarray, counts: np.ndarray, masked: np.ndarray
 ) -> dict[str, np.ndarray]:
     shapes = facts.table_shapes()
-    floats = {"topic_stratum_weight", "stratum_entropy"}
     tables = {
-        name: np.zeros(shape, np.float64 if name in floats else np.int64)
+        name: np.zeros(shape, np.float64 if name.endswith("_entropy") else np.int64)
         for name, shape in shapes.items()
     }
-    for stratum, values in enumerate((counts, masked)):
-        np.add.at(tables["topic_stratum"][:, stratum], topics, values)
-    tables["topic_stratum_tokens"] = tables["topic_stratum"][:, :, 0].sum(axis=-1)
-    totals = tables["topic_stratum_tokens"].sum(axis=0)
-    tables["stratum_entropy"] = np.where(
-        totals[:, None] > 0, totals[:, None] * np.full(len(facts.layers), 0.9), 0.0
-    )
+    for mask_kind, values in enumerate((counts, masked)):
+        np.add.at(tables["topic_mask_kind_expert"][:, mask_kind], topics, values)
+    tables["topic_mask_kind_tokens"] = tables["topic_mask_kind_expert"][:, :, 0].sum(axis=-1)
+    tables["topic_mask_kind_entropy"] += 0.9 * tables["topic_mask_kind_tokens"][..., None]
     pooled = counts.sum(axis=0)  # (L, E)
     rows = len(facts.types)
     tables["type_expert"][:rows] = pooled // rows
     tables["type_expert"][0, :, 0] += pooled[:, 0]  # the first type leans to expert 0
     tables["type_tokens"] = tables["type_expert"][:, 0].sum(axis=-1)
-    assert tables["topic_stratum"].shape[1] == len(STRATA)
     return tables

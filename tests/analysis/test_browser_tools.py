@@ -159,7 +159,7 @@ def test_viewer_shows_the_recorded_choices(browser: Browser, plain_report: Path)
             seen = [names[i] for i in store.sample["input_id"].iloc[own]]
             assert [token["text"] for token in tokens] == seen
             masked = ["was-1" in token["classes"] for token in tokens]
-            assert masked == (store.sample["stratum"].iloc[own] == 1).tolist()
+            assert masked == (store.sample["mask_kind"].iloc[own] == 1).tolist()
             assert sum(masked) == 3
     assert troubles == []
     page.context.close()

@@ -64,7 +64,7 @@ def test_a_foreign_checkpoint_is_reported_without_a_train_stage(
     assert "validation_loss" not in summary
     store = json.loads((run / "routing" / "store.json").read_text())
     assert store["target"] == "next"
-    assert ["special", END] in store["substrata"]
+    assert ["special", END] in store["places"]
     assert (run / "report" / "report.html").stat().st_size > 1e6
     tables = {path.stem for path in (run / "report" / "tables").iterdir()}
     assert {"topics", "vocabulary", "substrata"} <= tables

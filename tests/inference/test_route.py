@@ -26,7 +26,7 @@ def slow_twin(network: MoescopeForMaskedLM, config: Config) -> tuple[Counter, Co
     """Runs each example alone, without padding; counts token by token.
 
     Returns:
-        (document, stratum, layer, expert) → choices, (document, stratum) → tokens,
+        (document, mask_kind, layer, expert) → choices, (document, mask_kind) → tokens,
         document → list of label losses.
     """
     choices, tokens = Counter(), Counter()
@@ -40,13 +40,13 @@ def slow_twin(network: MoescopeForMaskedLM, config: Config) -> tuple[Counter, Co
             position_ids=torch.tensor([positions]),
             output_routing=True,
         )
-        for i, (segment, stratum) in enumerate(zip(segments, row["mask_kind"], strict=True)):
+        for i, (segment, mask_kind) in enumerate(zip(segments, row["mask_kind"], strict=True)):
             document = row["documents"][segment]
-            tokens[document, stratum] += 1
+            tokens[document, mask_kind] += 1
             for layer, routing in enumerate(output.routing):
                 for expert in routing.expert_ids[i].tolist():
-                    choices[document, stratum, layer, expert] += 1
-            if stratum in (1, 2, 3):
+                    choices[document, mask_kind, layer, expert] += 1
+            if mask_kind in (1, 2, 3):
                 target = torch.tensor(row["input_ids"][i])
                 losses.setdefault(document, []).append(
                     F.cross_entropy(output.logits[0, i], target).item()
@@ -64,19 +64,22 @@ def test_store_equals_a_slow_twin(dataset: Config, tmp_path: Path, small_chunks:
     assert documents["document"].tolist() == sorted({document for document, _ in tokens})
     assert store.facts.num_tokens == manifest.counts["num_tokens"] == sum(tokens.values())
 
+    listed = pq.read_table(dataset.paths.dataset / "documents-probe.parquet").to_pandas()
+    for name in ("source", "group"):
+        assert documents[name].tolist() == listed[name].tolist()
     topic_of = dict(zip(documents["document"], documents["topic_id"], strict=True))
-    table = np.zeros_like(store.tables["topic_stratum"])
+    table = np.zeros_like(store.tables["topic_mask_kind_expert"])
     by_document = {0: np.zeros_like(store.expert_counts), 1: np.zeros_like(store.expert_counts)}
-    for (document, stratum, layer, expert), count in choices.items():
-        table[topic_of[document], stratum, layer, expert] += count
-        if stratum in by_document:
-            by_document[stratum][document, layer, expert] += count
-    total = np.zeros_like(store.tables["topic_stratum_tokens"])
-    for (document, stratum), count in tokens.items():
-        total[topic_of[document], stratum] += count
-    assert np.array_equal(store.tables["topic_stratum_tokens"], total)
+    for (document, mask_kind, layer, expert), count in choices.items():
+        table[topic_of[document], mask_kind, layer, expert] += count
+        if mask_kind in by_document:
+            by_document[mask_kind][document, layer, expert] += count
+    total = np.zeros_like(store.tables["topic_mask_kind_tokens"])
+    for (document, mask_kind), count in tokens.items():
+        total[topic_of[document], mask_kind] += count
+    assert np.array_equal(store.tables["topic_mask_kind_tokens"], total)
     # other batch shapes round differently: a choice on the edge may fall the other way
-    assert np.abs(store.tables["topic_stratum"] - table).sum() <= 4
+    assert np.abs(store.tables["topic_mask_kind_expert"] - table).sum() <= 4
     assert np.abs(store.expert_counts - by_document[0]).sum() <= 4
     assert np.abs(store.masked_expert_counts - by_document[1]).sum() <= 4
     for row in documents.itertuples():
@@ -90,8 +93,8 @@ def test_store_equals_a_slow_twin(dataset: Config, tmp_path: Path, small_chunks:
 def test_where_experts_choose_their_tokens_k_is_the_mean(dataset: Config, tmp_path: Path) -> None:
     network = encoder(400, router={"name": "expert_choice"})
     _, store = route(dataset, save(network, dataset, tmp_path))
-    tokens = store.tables["topic_stratum_tokens"].sum()
-    per_token = store.tables["topic_stratum"].sum((0, 1, 3)) / tokens
+    tokens = store.tables["topic_mask_kind_tokens"].sum()
+    per_token = store.tables["topic_mask_kind_expert"].sum((0, 1, 3)) / tokens
     assert store.top_k == TOP_K == pytest.approx(per_token.mean(), abs=0.4)
     assert not store.tables["dropped"].any()
     chosen, weights = store.sample_experts, store.sample_weights
@@ -104,29 +107,29 @@ def test_where_experts_choose_their_tokens_k_is_the_mean(dataset: Config, tmp_pa
 def test_parts_of_the_store_agree(dataset: Config, tmp_path: Path) -> None:
     _, store = route(dataset, save(encoder(400), dataset, tmp_path), "route.max_types=50")
     tables = store.tables
-    untouched = tables["topic_stratum"][:, 0].sum(0)
-    for name in ("type_expert", "position_expert"):
-        assert np.array_equal(tables[name].sum(0), untouched)
+    untouched = tables["topic_mask_kind_expert"][:, 0].sum(0)
+    assert np.array_equal(tables["type_expert"].sum(0), untouched)
     assert np.array_equal(np.diagonal(tables["coactivation"], axis1=1, axis2=2), untouched)
-    masked = tables["topic_stratum"][:, 1].sum(0)
+    masked = tables["topic_mask_kind_expert"][:, 1].sum(0)
     assert np.array_equal(tables["target_expert"].sum(0), masked)
-    special = tables["topic_stratum"][:, 4].sum(0)
+    special = tables["topic_mask_kind_expert"][:, 4].sum(0)
     assert np.array_equal(tables["class_expert"].sum(0), untouched + masked + special)
-    strata = np.array([stratum for stratum, _ in store.facts.substrata])
+    mask_kinds = np.array([mask_kind for mask_kind, _ in store.facts.places])
     for name, total in {"untouched": untouched, "masked": masked, "special": special}.items():
-        assert np.array_equal(tables["substratum_expert"][strata == name].sum(0), total), name
-    assert [place for _, place in store.facts.substrata][:4] == ["0–4", "5–9", "10–14", "15–19"]
-    opened = tables["substratum_tokens"][store.facts.substrata.index(("special", "[CLS]"))]
-    assert opened == tables["substratum_tokens"][store.facts.substrata.index(("special", "[SEP]"))]
+        assert np.array_equal(tables["place_expert"][mask_kinds == name].sum(0), total), name
+    assert [place for _, place in store.facts.places][:4] == ["0–4", "5–9", "10–14", "15–19"]
+    opened = tables["place_tokens"][store.facts.places.index(("special", "[CLS]"))]
+    assert opened == tables["place_tokens"][store.facts.places.index(("special", "[SEP]"))]
     assert opened > 0
     mask_class = store.facts.token_classes.index("mask")
     assert np.array_equal(tables["class_expert"][mask_class], masked)
-    tokens = tables["topic_stratum_tokens"].sum(0)
+    tokens = tables["topic_mask_kind_tokens"].sum(0)
     assert tables["transition"].sum() == tokens[0] * (len(store.layers) - 1)
-    assert np.array_equal(tables["topic_stratum"].sum((0, 2, 3)), tokens * 2 * TOP_K)
-    natural = tables["substratum_entropy"].sum(0)
-    assert np.allclose(natural, tables["stratum_entropy"][[0, 1, 4]].sum(0))
-    mean_entropy = tables["stratum_entropy"] / tokens[:, None]
+    assert np.array_equal(tables["topic_mask_kind_expert"].sum((0, 2, 3)), tokens * 2 * TOP_K)
+    natural = tables["place_entropy"].sum(0)
+    entropy = tables["topic_mask_kind_entropy"].sum(0)
+    assert np.allclose(natural, entropy[[0, 1, 4]].sum(0))
+    mean_entropy = entropy / tokens[:, None]
     assert (mean_entropy > 0).all()
     assert (mean_entropy <= np.log(EXPERTS)).all()
     assert len(store.facts.types) == 50
@@ -142,19 +145,19 @@ def test_the_sample_holds_whole_documents(dataset: Config, tmp_path: Path) -> No
     for document, rows in store.sample.groupby("document"):
         assert rows["position"].tolist() == list(range(len(rows)))
         facts = documents.loc[document]
-        assert (rows["stratum"] != 4).sum() == facts["num_tokens"]
+        assert (rows["mask_kind"] != 4).sum() == facts["num_tokens"]
         assert rows["loss"].notna().sum() == facts["num_labels"]
         assert rows["loss"].mean() == pytest.approx(facts["loss"], rel=1e-4)
         assert rows["predicted_id"].notna().equals(rows["loss"].notna())
         counted = np.zeros((2, EXPERTS), dtype=int)
-        for token in store.sample_experts[rows.index[rows["stratum"] == 0]]:
+        for token in store.sample_experts[rows.index[rows["mask_kind"] == 0]]:
             for layer in range(2):
                 counted[layer, token[layer]] += 1
         assert np.array_equal(counted, store.expert_counts[document])
     text = pq.read_table(dataset.paths.corpus / "probe-00000-of-00001.parquet").to_pylist()
     if dataset.dataset.packing == "none":
         tokenizer = AutoTokenizer.from_pretrained(dataset.paths.dataset / "tokenizer")
-        rows = store.sample[(store.sample["document"] == ids[0]) & (store.sample["stratum"] != 4)]
+        rows = store.sample[(store.sample["document"] == ids[0]) & (store.sample["mask_kind"] != 4)]
         assert tokenizer.decode(rows["token_id"].tolist()) == text[ids[0]]["text"]
 
 
@@ -220,8 +223,8 @@ def test_a_foreign_causal_model_sees_the_text_without_masks(
     _, store = route(dataset, model, "route.knockout=top")
     assert store.facts.knockout == "none", "its routers are not ours"
     assert store.layers == [0, 1, 2]
-    assert np.isnan(store.tables["stratum_entropy"]).all()
-    assert (store.tables["topic_stratum"][:, 1:4] == 0).all()
+    assert np.isnan(store.tables["topic_mask_kind_entropy"]).all()
+    assert (store.tables["topic_mask_kind_expert"][:, 1:4] == 0).all()
     assert (store.sample["token_id"] == store.sample["input_id"]).all()
     row = load_from_disk(str(dataset.paths.dataset / "probe"))[0]
     windows = [

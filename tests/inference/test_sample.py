@@ -39,7 +39,7 @@ def test_sample_is_sorted_and_numbered_by_document() -> None:
     sample = TokenSample()
     for document, order in (([4, 4, 2], [9, 8, 5]), ([2, 4], [3, 1])):
         size = len(order)
-        names = ("token_id", "input_id", "stratum", "loss", "predicted_id")
+        names = ("token_id", "input_id", "mask_kind", "loss", "predicted_id")
         sample.add(
             document=np.array(document),
             order=np.array(order),

@@ -9,7 +9,7 @@ import pytest
 from moescope.configs.errors import UserError
 from moescope.inference.store.reader import RoutingStore, StoreFacts
 from moescope.inference.store.schema import DOCUMENT_FIELDS, SAMPLE_FIELDS
-from moescope.inference.store.writer import StoreWriter
+from moescope.inference.store.writer import StoreWriter, document_table
 
 FACTS = StoreFacts(
     layers=[1, 3],
@@ -35,12 +35,13 @@ def write_store(folder: Path, num_slots: int = 2) -> dict[str, np.ndarray]:
     }
     columns = {field.name: np.arange(3) for field in DOCUMENT_FIELDS}
     columns |= {"id": ["x", "y", "z"], "topic": ["a", "b", "a"], "date": [None] * 3}
+    columns |= {"source": ["web"] * 3, "group": ["x", "x", "z"]}
     columns["loss"] = np.array([1.5, np.nan, 2.5])
     counts = np.arange(18).reshape(3, 2, 3)
     with StoreWriter(folder, num_layers=2, num_experts=3, num_slots=num_slots) as writer:
         for part in (slice(0, 1), slice(1, 3)):
             piece = {name: values[part] for name, values in columns.items()}
-            writer.add_documents(piece, counts[part], counts[part] * 2)
+            writer.append(document_table(piece, counts[part], counts[part] * 2))
         sample = {field.name: np.arange(4) for field in SAMPLE_FIELDS}
         sample["predicted_id"] = np.array([np.nan, 1, 2, 3])
         slots = np.arange(8 * num_slots).reshape(4, 2, num_slots)
@@ -99,10 +100,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, damage: str) -> None
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 1}, "format 1, this moescope reads format 2"),
+        ({"format": 1}, "format 1, this moescope reads format 3"),
         ({"num_experts": 4}, "expert_counts does not hold 2 x 4 values"),
         ({"num_documents": 4}, "3 documents, store.json says 4"),
-        ({"topics": ["a"]}, "topic_stratum has shape"),
+        ({"topics": ["a"]}, "topic_mask_kind_expert has shape"),
         ({"types": [7]}, "disagree in length"),
         ({"split": None}, "split"),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from moescope.data_processors.mask_kinds import MASK_KINDS
 from moescope.inference.recording.tables import (
     CONFIDENCE,
     FIXED_POINT,
@@ -13,7 +14,6 @@ from moescope.inference.recording.tables import (
     RoutingTables,
     TableSizes,
 )
-from moescope.inference.store.reader import STRATA
 
 
 def random_tokens(
@@ -23,25 +23,24 @@ def random_tokens(
         return torch.randint(0, high, (count,), generator=generator)
 
     shape = (count, sizes.num_layers, sizes.num_experts)
-    weights, experts = torch.rand(shape, generator=generator).topk(sizes.num_slots, -1)
+    experts = torch.rand(shape, generator=generator).topk(sizes.num_slots, -1).indices
     lost = torch.rand(experts.shape, generator=generator) < drop
-    stratum = draw(len(STRATA))
-    targets = (stratum == 1).nonzero().squeeze(1)
+    mask_kind = draw(len(MASK_KINDS))
+    targets = (mask_kind == 1).nonzero().squeeze(1)
     bins = sizes.num_positions
-    substratum = draw(bins) + bins * (stratum == 1)
+    place = draw(bins) + bins * (mask_kind == 1)
     special = 2 * bins + draw(sizes.num_special)
     return RoutedTokens(
         experts=experts.masked_fill(lost, sizes.num_experts),
-        weights=weights.masked_fill(lost, 0.0),
         confidence=torch.rand((*shape[:2], 3), generator=generator) - 0.2,
         topic=draw(sizes.num_topics),
-        stratum=stratum,
+        mask_kind=mask_kind,
         input_type=draw(sizes.num_types + 1),
         token_class=draw(sizes.num_classes),
-        substratum=torch.where(stratum == 4, special, substratum),
-        untouched=(stratum == 0).nonzero().squeeze(1),
+        place=torch.where(mask_kind == 4, special, place),
+        untouched=(mask_kind == 0).nonzero().squeeze(1),
         masked=targets,
-        natural=((stratum < 2) | (stratum == 4)).nonzero().squeeze(1),
+        natural=((mask_kind < 2) | (mask_kind == 4)).nonzero().squeeze(1),
         targets=targets,
         target_type=draw(sizes.num_types + 1)[targets],
     )
@@ -57,40 +56,34 @@ def slow_tables(sizes: TableSizes, batches: list[RoutedTokens]) -> dict[str, Cou
 
 
 def _count_token(tables: dict[str, Counter], batch: RoutedTokens, n: int, E: int) -> None:
-    stratum, topic = int(batch.stratum[n]), int(batch.topic[n])
-    rows = {"topic_stratum": (topic, stratum)}
-    if stratum == 0:
+    mask_kind, topic = int(batch.mask_kind[n]), int(batch.topic[n])
+    rows = {"topic_mask_kind": (topic, mask_kind)}
+    if mask_kind == 0:
         rows["type"] = (int(batch.input_type[n]),)
-        rows["position"] = (int(batch.substratum[n]),)
-    if stratum == 1:
+    if mask_kind == 1:
         rows["target"] = (int(batch.target_type[batch.targets.tolist().index(n)]),)
-    if stratum in (0, 1, 4):
+    if mask_kind in (0, 1, 4):
         rows["class"] = (int(batch.token_class[n]),)
-        rows["substratum"] = (int(batch.substratum[n]),)
+        rows["place"] = (int(batch.place[n]),)
     for name, row in rows.items():
         tables[f"{name}_tokens"][row] += 1
-    for layer, (chosen, weights) in enumerate(
-        zip(batch.experts[n].tolist(), batch.weights[n].tolist(), strict=True)
-    ):
+    for layer, chosen in enumerate(batch.experts[n].tolist()):
         entropy = float(batch.confidence[n, layer, 0])
-        tables["stratum_entropy"][stratum, layer] += entropy
-        if "substratum" in rows:
-            tables["substratum_entropy"][*rows["substratum"], layer] += entropy
+        if "place" in rows:
+            tables["place_entropy"][*rows["place"], layer] += entropy
         for name, value in zip(CONFIDENCE, batch.confidence[n, layer].tolist(), strict=True):
-            tables[f"topic_stratum_{name}"][topic, stratum, layer] += value
-        for expert, weight in zip(chosen, weights, strict=True):
+            tables[f"topic_mask_kind_{name}"][topic, mask_kind, layer] += value
+        for expert in chosen:
             if expert == E:
                 tables["dropped"][(layer,)] += 1
                 continue
             for name, row in rows.items():
-                table = name if name == "topic_stratum" else f"{name}_expert"
-                tables[table][(*row, layer, expert)] += 1
-            tables["topic_stratum_weight"][topic, stratum, layer, expert] += weight
-            if stratum == 0:
+                tables[f"{name}_expert"][(*row, layer, expert)] += 1
+            if mask_kind == 0:
                 for other in chosen:
                     if other != E:
                         tables["coactivation"][layer, expert, other] += 1
-        if stratum == 0 and layer and E not in (chosen[0], batch.experts[n, layer - 1, 0]):
+        if mask_kind == 0 and layer and E not in (chosen[0], batch.experts[n, layer - 1, 0]):
             before = int(batch.experts[n, layer - 1, 0])
             tables["transition"][layer - 1, before, chosen[0]] += 1
 
@@ -121,7 +114,7 @@ def test_tables_equal_a_slow_twin(layers: int, experts: int, top_k: int) -> None
             expected[cell] = value
         np.testing.assert_allclose(array, expected, rtol=0, atol=114 / FIXED_POINT, err_msg=name)
     assert arrays["dropped"].sum() > 0
-    assert arrays["topic_stratum"].dtype == np.int64
+    assert arrays["topic_mask_kind_expert"].dtype == np.int64
 
 
 def test_shards_merged_in_any_order_equal_one_pass_bit_for_bit() -> None:
@@ -148,7 +141,7 @@ def test_unknown_confidence_is_nan_not_zero() -> None:
     known.add(tokens)
     unknown.add(tokens._replace(confidence=None))
     unknown.merge(known.sums(), has_confidence=known.has_confidence)
-    for name in ("stratum_entropy", "topic_stratum_mass", "topic_stratum_margin"):
+    for name in ("topic_mask_kind_entropy", "topic_mask_kind_mass", "place_entropy"):
         assert np.isfinite(known.arrays()[name]).all()
         assert np.isnan(unknown.arrays()[name]).all()
 

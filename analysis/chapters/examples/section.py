@@ -136,7 +136,7 @@ def viewer_data(store: RoutingStore, used: np.ndarray, texts: TokenTexts) -> dic
         )
     return {
         "tokens": [texts[int(token_id)] for token_id in ids],
-        "strata": list(store.facts.strata),
+        "strata": list(store.facts.mask_kinds),
         "experts": store.num_experts,
         "slots": store.sample_experts.shape[2],
         "bytes": width,
@@ -155,7 +155,7 @@ def _documents(sample: pd.DataFrame) -> Sequence[tuple[int, np.ndarray]]:
 
 def _tokens(own: pd.DataFrame, ids: np.ndarray) -> dict[str, Any]:
     true, seen = (np.searchsorted(ids, own[c].to_numpy()) for c in ("token_id", "input_id"))
-    strata = own["stratum"].to_numpy()
+    strata = own["mask_kind"].to_numpy()
     labelled = own.assign(place=range(len(own)))[
         own["loss"].notna() & (own["predicted_id"] > NO_PREDICTION)
     ]
