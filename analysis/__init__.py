@@ -8,16 +8,16 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {  # name → module; read when asked for, since some take a second to import
+    "CHAPTERS": "chapters",
     "DocumentCounts": "data.documents",
-    "RoutingResults": "results",
+    "RunData": "data.run",
     "TokenSample": "data.sample",
-    "analyse_routing": "results",
-    "analyse_time": "chapters.time.measures",
     "document_counts": "data.documents",
     "document_orders": "statistics.permutations",
     "expert_load": "chapters.load.measures",
     "layer_balance": "chapters.load.measures",
     "match_experts": "comparison.matching",
+    "measure_chapters": "chapters",
     "permuted_topics": "statistics.permutations",
     "poisson_weights": "statistics.bootstrap",
     "restricted_orders": "statistics.permutations",
@@ -28,9 +28,9 @@ _HOMES = {  # name → module; read when asked for, since some take a second to 
     "topic_expert_cells": "chapters.topics.cells",
     "topic_information": "chapters.topics.information",
     "topic_null": "chapters.topics.information",
-    "type_counts": "results",
+    "type_counts": "data.token_types",
     "vocabulary_specialisation": "chapters.vocabulary.measures",
-    "write_verdict": "verdict",
+    "write_verdict": "chapters",
 }
 __all__ = list(_HOMES)
 

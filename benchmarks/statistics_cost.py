@@ -24,7 +24,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from moescope.analysis.chapters.context.measures import beyond_vocabulary
-from moescope.analysis.chapters.form.measures import Form, form_information
+from moescope.analysis.chapters.form.measures import form_information
 from moescope.analysis.chapters.load.measures import expert_load, layer_balance
 from moescope.analysis.chapters.paths.locality import locality
 from moescope.analysis.chapters.paths.measures import coactivation_pairs, layer_flow
@@ -36,6 +36,7 @@ from moescope.analysis.chapters.topics.information import topic_information, top
 from moescope.analysis.chapters.topics.origins import origin_information
 from moescope.analysis.data.documents import DocumentCounts
 from moescope.analysis.data.sample import TokenSample
+from moescope.analysis.data.token_types import Form
 from moescope.analysis.statistics.bootstrap import poisson_weights
 from moescope.analysis.statistics.permutations import (
     document_orders,

@@ -16,7 +16,7 @@ from ...configs.stage import StageRun
 from ...configs.stages import COMPARE
 from ...configs.whole_files import write_json
 from ..html.page import Section
-from ..report import without_nan
+from ..html.records import without_nan
 from .measures import curve_measures, layer_measures, matched_experts, run_measures, similarities
 from .page import comparison_page, render_comparison
 from .runs import FOLDERS, ComparedRun, find_runs, read_runs

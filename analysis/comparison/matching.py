@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from ...inference.store.reader import RoutingStore
-from ..chapters.vocabulary.measures import MIN_OCCURRENCES
+from ..data.token_types import MIN_OCCURRENCES
 from ..statistics.permutations import family_wise_p
 
 BLOCK = 32  # types of like frequency, among which the null shuffles

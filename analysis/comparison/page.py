@@ -34,15 +34,6 @@ MEASURES = {
     "train_tokens": "training tokens",
     "elapsed_s": "seconds, all stages",
 }  # column → heading
-FIGURE_OF = {
-    "settings": "by-setting-validation-loss",
-    "seeds": "settings-against-seeds",
-    "topic": "layers-topic-share",
-    "form": "layers-class-share",
-    "quality": "validation-loss",
-    "load": "layers-max-violation",
-    "similarity": "similarity",
-}  # subject of a sentence → the figure that shows it
 SHARES = ("validation_accuracy", "topic_share", "class_share", "token_share")
 
 
@@ -174,5 +165,5 @@ def render_comparison(page: ComparisonPage) -> str:
         ["page.js", "compare.js"],
         figures_json(page.sections, page.layers),
         page=page,
-        figure_of=figure_links(FIGURE_OF, page.sections),
+        figure_of=figure_links(page.sections),
     )

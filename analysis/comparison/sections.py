@@ -69,10 +69,16 @@ def _swept_section(comparison: Comparison) -> Section:
     names = [name for name in settings.differing if not name.startswith(NOT_SWEPT)]
     varied = settings.frame[names[:MAX_SETTINGS]]
     measured = (
-        ("validation_loss", "Validation loss by setting", "nats per label", "the other runs"),
-        ("topic_share", "Topic information by setting", "share of log2 T", "0, chance"),
-        ("class_share", "Token class by setting", "share of entropy", "0, chance"),
-        ("max_violation", "Imbalance by setting", "MaxVio", "0, perfect balance"),
+        (
+            "validation_loss",
+            "Validation loss by setting",
+            "nats per label",
+            "the other runs",
+            "settings",
+        ),
+        ("topic_share", "Topic information by setting", "share of log2 T", "0, chance", ""),
+        ("class_share", "Token class by setting", "share of entropy", "0, chance", ""),
+        ("max_violation", "Imbalance by setting", "MaxVio", "0, perfect balance", ""),
     )
     panels = [_seeds_panel(comparison.seeds)] if len(comparison.seeds) else []
     panels += [
@@ -87,8 +93,9 @@ def _swept_section(comparison: Comparison) -> Section:
             measures[["run", column]].merge(
                 varied.map(setting_text).reset_index(), on="run", validate="one_to_one"
             ),
+            subject=subject,
         )
-        for column, title, unit, chance in measured
+        for column, title, unit, chance, subject in measured
         if names and measures[column].notna().any()
     ]
     return Section(
@@ -112,6 +119,7 @@ def _seeds_panel(seeds: pd.DataFrame) -> Panel:
         "over the measures.",
         {ALL_LAYERS: explained_figure(seeds, MEASURES, ALPHA)},
         seeds,
+        subject="seeds",
     )
 
 
@@ -127,13 +135,13 @@ LAYER_CHOICE = {
 def _training_section(comparison: Comparison) -> Section:
     curves = comparison.curves
     measured = (
-        ("validation", "loss", "Validation loss", "nats per label"),
-        ("train", "loss", "Training loss", "nats per label"),
-        ("validation", "accuracy", "Validation accuracy", "share of labels"),
-        ("train", "max_violation", "Imbalance during training", "MaxVio, least even layer"),
+        ("validation", "loss", "Validation loss", "nats per label", "quality"),
+        ("train", "loss", "Training loss", "nats per label", ""),
+        ("validation", "accuracy", "Validation accuracy", "share of labels", ""),
+        ("train", "max_violation", "Imbalance during training", "MaxVio, least even layer", ""),
     )
     panels = []
-    for split, metric, title, unit in measured:
+    for split, metric, title, unit, subject in measured:
         own = curves[(curves.split == split) & (curves.metric == metric)]
         if own.empty:
             continue
@@ -146,6 +154,7 @@ def _training_section(comparison: Comparison) -> Section:
                 f"n = {own.run.nunique()} runs. Unit: {unit}. Baseline: the other runs.",
                 {ALL_LAYERS: curves_figure(own, comparison.names, unit)},
                 own,
+                subject=subject,
             )
         )
     return Section("training", "Training", "The runs on one axis.", panels)
@@ -155,16 +164,31 @@ def _topics_section(comparison: Comparison) -> Section:
     layers = comparison.layers
     interval = "topic_low", "topic_high"
     measured = (
-        ("topic_share", "Topic information by layer", "share of log2 T", interval, "chance"),
-        ("class_share", "Token class by layer", "share of the routing's entropy", None, "chance"),
+        (
+            "topic_share",
+            "Topic information by layer",
+            "share of log2 T",
+            interval,
+            "chance",
+            "topic",
+        ),
+        (
+            "class_share",
+            "Token class by layer",
+            "share of the routing's entropy",
+            None,
+            "chance",
+            "form",
+        ),
         (
             "token_share",
             "Token identity by layer",
             "share of the routing's entropy",
             None,
             "chance",
+            "",
         ),
-        ("max_violation", "Imbalance by layer", "MaxVio", None, "perfect balance"),
+        ("max_violation", "Imbalance by layer", "MaxVio", None, "perfect balance", "load"),
     )
     panels = [
         Panel(
@@ -181,8 +205,9 @@ def _topics_section(comparison: Comparison) -> Section:
                 )
             },
             layers,
+            subject=subject,
         )
-        for column, title, unit, limits, chance in measured
+        for column, title, unit, limits, chance, subject in measured
         if layers[column].notna().any()
     ]
     return Section(
@@ -215,6 +240,7 @@ def _similarity_section(comparison: Comparison) -> Section:
                     for layer, part in frame.groupby("layer")
                 },
                 frame,
+                subject="similarity",
             )
         )
     return Section(

@@ -9,24 +9,6 @@ import plotly.graph_objects as go
 from ...configs.schema import Config
 from .page import ALL_LAYERS, Panel
 
-MAIN = (
-    "depth",
-    "forms",
-    "beyond-vocabulary",
-    "load",
-    "topics",
-    "vocabulary",
-    "masked",
-    "knockout",
-    "saturation",
-)
-NUMBERS = (
-    "topic_information_bits",
-    "topic_information_share",
-    "max_violation",
-    "effective_experts",
-)
-
 
 def track_report(config: Config, panels: Sequence[Panel], summary: Mapping[str, Any]) -> None:
     """Adds the report to the run's Aim page; does nothing where the training was not tracked."""
@@ -52,7 +34,7 @@ def track_report(config: Config, panels: Sequence[Panel], summary: Mapping[str, 
 def main_figures(panels: Sequence[Panel]) -> Iterator[tuple[str, dict[str, int], go.Figure]]:
     """Takes the main figures, titled: (name, context with the layer, figure)."""
     for panel in panels:
-        for layer, view in panel.views.items() if panel.name in MAIN else ():
+        for layer, view in panel.views.items() if panel.is_main else ():
             place = {} if layer == ALL_LAYERS else {"layer": int(layer)}
             title = f"{panel.title}, layer {layer}" if place else panel.title
             figure = go.Figure(view).update_layout(title={"text": title}, margin={"t": 90})
@@ -62,6 +44,6 @@ def main_figures(panels: Sequence[Panel]) -> Iterator[tuple[str, dict[str, int],
 def main_numbers(summary: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, int], float]]:
     """Takes the main numbers of each layer: (name, context with the layer, value)."""
     for layer in summary["layers"]:
-        for name in NUMBERS:
-            if layer[name] is not None:
-                yield f"report/{name}", {"layer": int(layer["layer"])}, float(layer[name])
+        for name, value in layer.items():
+            if name != "layer" and isinstance(value, int | float):
+                yield f"report/{name}", {"layer": int(layer["layer"])}, float(value)

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -23,24 +23,6 @@ SCRIPTS = ("page.js", "search.js", "examples.js")
 ALL_LAYERS = ""  # the view of a panel that is the same for every layer
 MODEL, EXPERTS, HOW = "The model", "What experts go by", "How experts work"  # groups of chapters
 OVER_TIME, LOOK_UP = "Over time", "To look up"
-FIGURE_OF = {
-    "topic": "depth",
-    "beyond vocabulary": "beyond-vocabulary",
-    "experts": "topics",
-    "knock-out": "knockout",
-    "form": "forms",
-    "vocabulary": "vocabulary",
-    "masked": "masked",
-    "load": "load",
-    "checkpoints": "saturation",
-    "time": "time",
-    "senses": "senses",
-    "model": "loss",
-    "dropped": "drop-curve",
-    "corpus": "documents",
-    "lengths": "lengths",
-    "overlap": "overlap",
-}  # subject of a sentence → the figure that shows it
 
 
 @dataclass(frozen=True)
@@ -56,6 +38,8 @@ class Panel:
         table: every number of the figure; all of it becomes the CSV file.
         shown: the rows that the page shows; None = the first of `table`.
         by_topic: whether the topic filter works on it.
+        subject: of the sentences that send a reader to this figure; "" = of none.
+        is_main: whether it stands in the run's Aim page, too.
         height: pixels kept free for the figure.
     """
 
@@ -67,6 +51,8 @@ class Panel:
     table: pd.DataFrame
     shown: pd.DataFrame | None = None
     by_topic: bool = False
+    subject: str = ""
+    is_main: bool = False
 
     @property
     def by_layer(self) -> bool:
@@ -128,6 +114,8 @@ class Section:
         notes: warnings or definitions, (term, text).
         listings: long plain text, (summary, text), closed until asked for.
         group: heading in the table of contents, shared by neighbouring chapters.
+        search: for the search box: token → (layer, expert) that it goes to, the surest first.
+        tables: further CSV files: stem → frame.
     """
 
     name: str
@@ -140,6 +128,8 @@ class Section:
     notes: Sequence[tuple[str, str]] = ()
     listings: Sequence[tuple[str, str]] = ()
     group: str = EXPERTS
+    search: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,7 +145,6 @@ class Page:
         topics: topic names in the order of the figures.
         layers: layer numbers.
         num_experts: experts per layer.
-        tokens: for the search: token → (layer, expert) that it goes to, the surest first.
     """
 
     title: str
@@ -166,7 +155,6 @@ class Page:
     topics: Sequence[str]
     layers: Sequence[int]
     num_experts: int
-    tokens: Mapping[str, Sequence[tuple[int, int]]]
 
     @property
     def chapters(self) -> list[tuple[str, list[Section]]]:
@@ -174,26 +162,38 @@ class Page:
         groups = groupby(self.sections, key=lambda section: section.group)
         return [(name, list(own)) for name, own in groups]
 
+    @property
+    def search(self) -> dict[str, Sequence[tuple[int, int]]]:
+        """Tokens that the search box knows."""
+        return {token: places for s in self.sections for token, places in s.search.items()}
+
 
 def render(page: Page) -> str:
     """Renders the page: no request leaves it, and no script but its own two runs."""
     search = {
         "experts": page.num_experts,
         "topics": [visible(topic) for topic in page.topics],
-        "tokens": [[visible(token, 40), *places] for token, places in page.tokens.items()],
+        "tokens": [[visible(token, 40), *places] for token, places in page.search.items()],
         "viewer": next((s.viewer for s in page.sections if s.viewer is not None), None),
     }
     figures = figures_json(page.sections, page.layers, search)
-    links = figure_links(FIGURE_OF, page.sections)
+    links = figure_links(page.sections)
     return render_template(
         "page.html.j2", SCRIPTS, figures, page=page, palette=PALETTE, figure_of=links
     )
 
 
-def figure_links(figure_of: Mapping[str, str], sections: Sequence[Section]) -> dict[str, str]:
-    """Returns subject → id in the page of its figure, for the figures that the page has."""
-    drawn = {panel.name for section in sections for panel in section.panels}
-    return {subject: f"figure-{name}" for subject, name in figure_of.items() if name in drawn}
+def figure_links(sections: Sequence[Section]) -> dict[str, str]:
+    """Returns subject → id in the page of the first figure of that subject."""
+    panels = [panel for section in sections for panel in section.panels if panel.subject]
+    return {panel.subject: f"figure-{panel.name}" for panel in reversed(panels)}
+
+
+def views_by_layer(
+    frame: pd.DataFrame, draw: Callable[[pd.DataFrame], go.Figure]
+) -> dict[str, go.Figure]:
+    """Draws one figure for each layer of a frame: layer (as text) → figure."""
+    return {str(layer): draw(own) for layer, own in frame.groupby("layer", sort=False)}
 
 
 def render_template(template: str, scripts: Sequence[str], figures: str, **values: Any) -> str:

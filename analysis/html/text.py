@@ -3,6 +3,8 @@
 import math
 import unicodedata
 
+import pandas as pd
+
 MAX_LABEL = 60  # characters of a label before it is cut
 
 INVISIBLE = {"\n": "⏎", "\t": "⇥", "\r": "␍", " ": "␣"}
@@ -109,3 +111,12 @@ def p_text(p_value: float, permutations: int) -> str:
 def listing(items: list[str]) -> str:
     """Joins words as a sentence does: "a", "a and b", "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def topic_sizes(cells: pd.DataFrame) -> str:
+    """Says how much text is behind each topic: n in documents and tokens."""
+    sizes = cells.drop_duplicates("topic")
+    return (
+        f"n = {count_range(sizes.documents.min(), sizes.documents.max())} documents per topic, "
+        f"{int(sizes.tokens.min()):,} to {int(sizes.tokens.max()):,} untouched tokens."
+    )

@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import mutual_info_score
 
-from moescope.analysis.chapters.form.measures import (
-    Form,
-    class_cells,
-    form_information,
-    largest_share,
-)
+from moescope.analysis.chapters.form.measures import class_cells, form_information, largest_share
+from moescope.analysis.data.token_types import Form
 from moescope.analysis.statistics.information import mutual_information_bits
 
 

@@ -14,11 +14,8 @@ from moescope.analysis.chapters.load.measures import (
     stratum_load,
 )
 from moescope.analysis.chapters.position.measures import masked_experts, router_entropy
-from moescope.analysis.chapters.vocabulary.measures import (
-    TypeCounts,
-    top_tokens,
-    vocabulary_specialisation,
-)
+from moescope.analysis.chapters.vocabulary.measures import top_tokens, vocabulary_specialisation
+from moescope.analysis.data.token_types import TypeCounts
 from moescope.analysis.statistics.bootstrap import poisson_weights
 
 from .stores import Planted

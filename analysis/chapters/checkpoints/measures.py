@@ -1,10 +1,14 @@
 """E14 within a run: how much of its final routing each snapshot of the training already had."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from ...data.documents import DocumentCounts
+from ...data.run import RunData
 from ...statistics.bootstrap import interval
+from ...statistics.draws import Draws
 
 SETTLED = 0.8  # of the way from chance to full agreement with the final choices
 
@@ -79,3 +83,22 @@ def settled_steps(frame: pd.DataFrame) -> dict[int, int | None]:
         own = frame.loc[frame["settled"] & (frame["layer"] == layer), "step"]
         steps[layer] = None if own.empty else int(own.min())
     return steps
+
+
+@dataclass(frozen=True)
+class CheckpointsRecord:
+    """How the routing got where it is.
+
+    Attributes:
+        saturation: `routing_saturation`; empty without snapshots.
+    """
+
+    saturation: pd.DataFrame
+
+
+def measure_checkpoints(run: RunData, draws: Draws) -> CheckpointsRecord:
+    """Computes the record."""
+    store = run.store
+    return CheckpointsRecord(
+        routing_saturation(store.saturation, store.documents, run.documents, draws.weights)
+    )

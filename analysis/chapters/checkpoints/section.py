@@ -2,16 +2,17 @@
 
 import pandas as pd
 
+from ...data.design import Design
 from ...html.page import ALL_LAYERS, OVER_TIME, Panel, Section
 from ...html.records import rows
-from ...results import RoutingResults
 from .figures import saturation_figure
+from .measures import CheckpointsRecord as Record
 from .verdict import saturation_claim
 
 
-def checkpoints_section(results: RoutingResults) -> Section:
+def checkpoints_section(record: Record, design: Design) -> Section:
     """E14 within the run: each snapshot's choices against the final ones."""
-    frame = results.structure.saturation
+    frame = record.saturation
     return Section(
         "checkpoints",
         "Checkpoints",
@@ -42,5 +43,7 @@ def _panels(frame: pd.DataFrame) -> list[Panel]:
             "the final load (dotted).",
             {ALL_LAYERS: saturation_figure(frame)},
             frame,
+            subject="checkpoints",
+            is_main=True,
         )
     ]

@@ -4,16 +4,17 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from ...data.design import Design
 from ...html.records import rows
 from ...html.sentence import Sentence, by_layer, capital, layer_names
 from ...html.text import interval_text, percent
-from ...results import RoutingResults
 from .measures import SETTLED, settled_steps
+from .measures import CheckpointsRecord as Record
 
 
-def saturation_sentences(results: RoutingResults) -> Iterator[Sentence]:
+def saturation_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     """From which snapshot on every layer kept to its final choices."""
-    frame = results.structure.saturation
+    frame = record.saturation
     if frame.empty:
         return
     last = frame[frame.step == frame.step.max()]

@@ -1,0 +1,14 @@
+"""E4: what the topic adds to the tokens themselves."""
+
+from ..chapter import Chapter
+from .measures import measure_context
+from .section import context_section
+from .verdict import context_and_group_sentences
+
+CHAPTER = Chapter(
+    name="context",
+    measure=measure_context,
+    section=context_section,
+    sentences=context_and_group_sentences,
+    uses={"information": "topics.information", "origins": "topics.origins"},
+)

@@ -1,11 +1,14 @@
 """E4, topic beyond vocabulary: do the same tokens go elsewhere in another topic?"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from ...data.run import RunData
 from ...data.sample import TokenSample
+from ...statistics.draws import Draws
 from ...statistics.groups import origin_units, origins_suffice
 from ...statistics.information import information_bits
 from ...statistics.permutations import (
@@ -173,3 +176,31 @@ def _statistics(
 
     observed = statistics(permuted_sums(values, labels[None], topics))[0]
     return observed, statistics(permuted_sums(values.astype(np.float32), permuted, topics))
+
+
+@dataclass(frozen=True)
+class ContextRecord:
+    """What topics add to the tokens themselves.
+
+    Attributes:
+        beyond: `beyond_vocabulary`; empty where nothing is kept token by token.
+        information: topic information of each layer (`topics.information.topic_information`).
+        origins: the same with whole groups permuted (`topics.origins.origin_information`).
+    """
+
+    beyond: pd.DataFrame
+    information: pd.DataFrame
+    origins: pd.DataFrame
+
+
+def measure_context(
+    run: RunData, draws: Draws, information: pd.DataFrame, origins: pd.DataFrame
+) -> ContextRecord:
+    """Computes the record."""
+    sample, groups = run.sample, run.group_names
+    beyond = beyond_vocabulary(
+        sample,
+        restricted_orders(draws.orders, sample.rows),
+        [groups[row] for row in sample.rows] if groups else None,
+    )
+    return ContextRecord(beyond, information, origins)

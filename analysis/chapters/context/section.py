@@ -1,16 +1,30 @@
-"""Figures on context: what topic adds to the tokens themselves."""
+"""The chapter on context: what the topic adds to the tokens themselves."""
 
-from ...html.page import ALL_LAYERS, Panel
+from ...data.design import Design
+from ...html.page import ALL_LAYERS, Panel, Section
 from ...html.records import rows
 from ...html.text import number
-from ...results import RoutingResults
 from .figures import bracket_figure, residual_figure
 from .measures import LOWER_PERMUTATIONS
+from .measures import ContextRecord as Record
 
 
-def context_panels(results: RoutingResults) -> list[Panel]:
+def context_section(record: Record, design: Design) -> Section:
+    """E4: topic beyond vocabulary, and how much of the topic the words alone reproduce."""
+    panels = context_panels(record, design)
+    return Section(
+        "context",
+        "Topic beyond words",
+        "Whether the same token goes to another expert when the topic is another, and how much of "
+        "the topic information the tokens alone reproduce.",
+        panels,
+        notes=[] if panels else [("No test of context", "No documents token by token.")],
+    )
+
+
+def context_panels(record: Record, design: Design) -> list[Panel]:
     """E4: topic beyond vocabulary; nothing where the store holds no documents token by token."""
-    frame = results.beyond
+    frame = record.beyond
     if frame.empty:
         return []
     first = rows(frame)[0]
@@ -28,8 +42,10 @@ def context_panels(results: RoutingResults) -> list[Panel]:
             f"{size} Unit: Σ (observed − expected from the token types)² / expected over its "
             f"null mean. Baseline: 1, and 95% of {first.permutations:,} shuffles of topics "
             "over documents.",
-            {ALL_LAYERS: residual_figure(frame, results.alpha)},
+            {ALL_LAYERS: residual_figure(frame, design.alpha)},
             frame,
+            subject="beyond vocabulary",
+            is_main=True,
         ),
         Panel(
             "bracket",

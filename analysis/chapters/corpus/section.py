@@ -1,53 +1,25 @@
-"""The chapters before routing: the corpus and training; and the table of layers."""
-
-import pandas as pd
+"""The chapter on the corpus: what the model saw."""
 
 from ...data.audit import CorpusAudit
-from ...findings import Findings
+from ...data.design import Design
 from ...html.page import ALL_LAYERS, MODEL, Panel, Section
 from ...html.records import largest, rows
-from ...html.text import expert_name, number, percent, visible
-from ...results import RoutingResults
-from ..training.section import training_panels
+from ...html.text import percent, visible
 from .figures import documents_figure, lengths_figure, overlap_figure
+from .measures import CorpusRecord as Record
 
 QUALITY = ("largest_origin_share", "non_latin_share")
 
 
-def overview_table(results: RoutingResults) -> pd.DataFrame:
-    """One row per layer: the report in a table."""
-    table = []
-    for info, balance in zip(rows(results.information), rows(results.balance), strict=True):
-        cells = results.cells[results.cells.layer == info.layer]
-        top = largest(cells, "low" if cells.low.notna().any() else "log2_ratio")
-        pair = f"{expert_name(top.layer, top.expert)} · {visible(top.topic, 24)}"
-        sure = info.family_p_value <= results.alpha
-        table.append(
-            {
-                "layer": str(info.layer),
-                "topic bits": number(info.bits),
-                "share of log2 T": percent(info.share),
-                "size": info.band if sure else "no evidence",
-                "family-wise p": number(info.family_p_value, 2),
-                "strongest pair": pair,
-                "ratio (log2)": number(top.log2_ratio, 2),
-                "MaxVio": number(balance.max_violation, 2),
-                "effective experts": f"{number(balance.effective_experts)} of {balance.experts}",
-            }
-        )
-    return pd.DataFrame(table)
-
-
-def model_section(findings: Findings) -> Section:
-    """What the model saw: the corpus and, where this run trained it, the training curves."""
-    audit, curves, quality = findings.audit, findings.curves, findings.quality
-    clean = findings.manifests["corpus"].config["corpus"]["clean"]
+def corpus_section(record: Record, design: Design) -> Section | None:
+    """The audit; None where the corpus is not known."""
+    audit = record.audit
+    if audit is None:
+        return None
     total = int(audit.documents.documents.sum())
     by_split = audit.documents.groupby("split", sort=False).documents.sum()
     splits = ", ".join(f"{int(count):,} {split}" for split, count in by_split.items())
     facts = f"n = {total:,} documents."
-    entropy = quality.unigram_entropy if quality else None
-    training = training_panels(curves, entropy, findings.results) if curves is not None else []
     return Section(
         "corpus",
         "What the model saw",
@@ -63,6 +35,7 @@ def model_section(findings: Findings) -> Section:
                 {ALL_LAYERS: documents_figure(audit.documents, audit.topics)},
                 audit.documents,
                 by_topic=True,
+                subject="corpus",
             ),
             Panel(
                 "lengths",
@@ -72,6 +45,7 @@ def model_section(findings: Findings) -> Section:
                 {ALL_LAYERS: lengths_figure(audit.lengths)},
                 audit.lengths.merge(audit.quality, on="topic"),
                 by_topic=True,
+                subject="lengths",
             ),
             Panel(
                 "overlap",
@@ -83,10 +57,10 @@ def model_section(findings: Findings) -> Section:
                 {ALL_LAYERS: overlap_figure(audit.overlap, audit.topics)},
                 audit.overlap,
                 by_topic=True,
+                subject="overlap",
             ),
-            *training,
         ],
-        notes=_corpus_notes(audit, near_searched=clean["near_duplicates"]),
+        notes=_corpus_notes(audit, near_searched=record.near_searched),
         group=MODEL,
     )
 

@@ -11,9 +11,11 @@ from tokenizers import Tokenizer
 
 from ....configs.errors import UserError
 from ....inference.store.reader import RoutingStore
+from ...data.design import Design
 from ...html.page import LOOK_UP, Section
 from ...html.records import rows
 from ...html.text import printable, visible
+from .measures import ExamplesRecord as Record
 
 MOST_BYTES = 250_000  # of the page, for all examples
 BYTES_PER_SLOT, BYTES_PER_TOKEN = 3, 8  # expert and weight in base64; the token itself
@@ -21,23 +23,21 @@ WEIGHT_STEPS = 255  # a weight is one byte of the page
 NO_PREDICTION = -1
 
 
-def examples_section(store: RoutingStore, per_topic: int, tokenizer: Path) -> Section | None:
+def examples_section(record: Record, design: Design) -> Section | None:
     """Builds the token viewer's chapter; None where no document is stored token by token.
 
-    Args:
-        store: the routing store.
-        per_topic: documents of each topic, the first of the store, at most; fewer where they would
-            take more than 0.25 MB of the page.
-        tokenizer: tokenizer.json that reads the token types without a row of their own.
+    The first documents of each topic in the store are shown, fewer than asked for where they
+    would take more than 0.25 MB of the page.
 
     Raises:
         UserError: the tokenizer cannot be read.
     """
-    chosen = _choose(store, per_topic)
+    store = record.store
+    chosen = _choose(store, record.per_topic)
     if not len(chosen):
         return None
     used = store.sample["document"].isin(chosen).to_numpy()
-    viewer = viewer_data(store, np.flatnonzero(used), read_texts(store, tokenizer))
+    viewer = viewer_data(store, np.flatnonzero(used), read_texts(store, record.tokenizer))
     count = int(used.sum())
     return Section(
         "examples",

@@ -6,31 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ...data.documents import DocumentCounts
+from ...data.run import RunData
+from ...data.token_types import NORMAL_95, TypeCounts, class_counts, target_counts, type_counts
+from ...statistics.draws import Draws
 from ...statistics.information import entropy_bits, mutual_information_bits
-from ..vocabulary.measures import MIN_OCCURRENCES, NORMAL_95
+from ...statistics.permutations import topic_sums
 
 DRAWS = 5  # of the null
-
-
-@dataclass(frozen=True)
-class Form:
-    """Choices by some property of the token.
-
-    Attributes:
-        names: values of the property (V).
-        tokens: occurrences (V).
-        counts: choices (V, L, E).
-    """
-
-    names: Sequence[str]
-    tokens: np.ndarray
-    counts: np.ndarray
-
-    def frequent(self) -> "Form":
-        """Keeps the values seen at least 10 times."""
-        kept = np.flatnonzero(self.tokens >= MIN_OCCURRENCES)
-        names = [self.names[row] for row in kept.tolist()]
-        return Form(names, self.tokens[kept], self.counts[kept])
 
 
 def largest_share(load_bits: float, top_k: int) -> float:
@@ -42,7 +25,7 @@ def largest_share(load_bits: float, top_k: int) -> float:
 
 
 def form_information(
-    forms: Mapping[str, Form], layers: Sequence[int], generator: np.random.Generator
+    forms: Mapping[str, TypeCounts], layers: Sequence[int], generator: np.random.Generator
 ) -> pd.DataFrame:
     """How much of the routing each property of the token tells: Theil's U, corrected for chance.
 
@@ -88,7 +71,7 @@ def form_information(
     return pd.DataFrame(records) if records else pd.DataFrame(columns=columns)
 
 
-def class_cells(classes: Form, layers: Sequence[int]) -> pd.DataFrame:
+def class_cells(classes: TypeCounts, layers: Sequence[int]) -> pd.DataFrame:
     """Share of each token class that chose each expert, against all tokens of the table.
 
     Returns:
@@ -115,3 +98,50 @@ def class_cells(classes: Form, layers: Sequence[int]) -> pd.DataFrame:
         "tokens": np.broadcast_to(kept.tokens[:, None, None], shares.shape),
     }
     return pd.DataFrame({name: x.ravel() for name, x in columns.items()}, index).reset_index()
+
+
+@dataclass(frozen=True)
+class FormRecord:
+    """What the routing goes by: topic, class or token.
+
+    Attributes:
+        forms: `form_information` of token identity and class, and topic beside them.
+        classes: `class_cells`.
+    """
+
+    forms: pd.DataFrame
+    classes: pd.DataFrame
+
+
+def measure_form(run: RunData, draws: Draws, information: pd.DataFrame) -> FormRecord:
+    """Computes the record."""
+    store, layers = run.store, run.documents.layers
+    classes = class_counts(store)
+    target = "next token" if store.facts.target == "next" else "masked target"
+    forms = {"token class": classes, "token": type_counts(store), target: target_counts(store)}
+    by_form = form_information(forms, layers, draws.generator)
+    topic = topic_form(run.documents, information)
+    return FormRecord(
+        forms=pd.concat([topic, by_form], ignore_index=True),
+        classes=class_cells(classes, layers),
+    )
+
+
+def topic_form(data: DocumentCounts, information: pd.DataFrame) -> pd.DataFrame:
+    """Puts topic information on the scale of `form_information`."""
+    sums = topic_sums(data.counts, data.topic_ids, len(data.topics)).astype(float)
+    shares = sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1)
+    load_bits = entropy_bits(shares.mean(axis=0))  # (L), topics weighted equally
+    return pd.DataFrame(
+        {
+            "by": "topic",
+            "layer": information.layer,
+            "plug_in_bits": information.plug_in_bits,
+            "null_bits": information.null_bits,
+            "bits": information.bits,
+            "load_bits": load_bits,
+            "share": information.bits / np.where(load_bits > 0, load_bits, np.nan),
+            "values": len(data.topics),
+            "tokens": information.tokens,
+        }
+    )

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from ...data.documents import DocumentCounts
+from ...data.run import RunData
 from ...statistics.bootstrap import interval
+from ...statistics.draws import Draws
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
     document_orders,
@@ -218,3 +220,41 @@ def _bootstrap_means(losses: KnockoutLosses, weights: np.ndarray) -> np.ndarray:
         drawn = part.sum(axis=1, keepdims=True)
         means[:, topic] = part @ losses.changes[:, own].T / np.where(drawn > 0, drawn, np.nan)
     return means
+
+
+@dataclass(frozen=True)
+class KnockoutRecord:
+    """What the model loses without an expert.
+
+    Attributes:
+        knockout: `knockout_effects`; empty where none were recorded.
+        cells: topic × expert shares (`topics.cells.topic_expert_cells`).
+    """
+
+    knockout: pd.DataFrame
+    cells: pd.DataFrame
+
+
+def measure_knockout(run: RunData, draws: Draws, cells: pd.DataFrame) -> KnockoutRecord:
+    """Computes the record."""
+    return KnockoutRecord(_recorded_effects(run, draws), cells)
+
+
+def _recorded_effects(run: RunData, draws: Draws) -> pd.DataFrame:
+    """The effect of each expert that was chosen for a topic; empty where there is none."""
+    store, frame = run.store, run.store.knockout
+    chosen = frame[frame["kind"] == CHOSEN].drop_duplicates(["layer", "expert", "chosen_for"])
+    nothing = pd.DataFrame(columns=["layer", "expert", "topic", "effect"])
+    if chosen.empty:
+        return nothing
+    losses, rows = knockout_losses(frame, store.documents, run.documents)
+    names = [store.topics[topic] for topic in chosen["chosen_for"]]
+    chosen = chosen.assign(topic=names)[[name in losses.topics for name in names]]
+    if chosen.empty or len(losses.topics) < 2:
+        return nothing
+    pairs = chosen[["layer", "expert", "load"]].assign(
+        topic_id=[losses.topics.index(name) for name in chosen.topic]
+    )
+    controls = frame[frame["kind"] == CONTROL].drop_duplicates(["layer", "expert"])
+    weights = draws.weights[:, rows]
+    return knockout_effects(losses, pairs, controls, weights, draws.permutations, draws.generator)

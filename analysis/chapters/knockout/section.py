@@ -1,19 +1,20 @@
 """The chapter on causes: knock-out beside association."""
 
+from ...data.design import Design
 from ...html.page import ALL_LAYERS, HOW, Panel, Section
 from ...html.records import rows
 from ...html.text import percent
-from ...results import RoutingResults
 from .figures import association_figure, knockout_figure
+from .measures import KnockoutRecord as Record
 
 
-def causes_section(results: RoutingResults) -> Section:
+def causes_section(record: Record, design: Design) -> Section:
     """E13: what losing a topic's expert costs."""
-    frame = results.structure.knockout
+    frame = record.knockout
     panels = []
     if not frame.empty:
         first = rows(frame)[0]
-        ratios = results.cells[["layer", "expert", "topic", "log2_ratio"]]
+        ratios = record.cells[["layer", "expert", "topic", "log2_ratio"]]
         beside = frame.merge(ratios, on=["layer", "expert", "topic"], how="left")
         low, high = percent(first.control_load_low), percent(first.control_load_high)
         size = (
@@ -31,8 +32,10 @@ def causes_section(results: RoutingResults) -> Section:
                 f"{size} Unit: change of loss, nats per predicted token, mean over documents. "
                 "Baseline: 0, the controls, and the other topics; p one-sided by bootstrap-t over "
                 "documents, family-wise.",
-                {ALL_LAYERS: knockout_figure(frame, results.permutations)},
+                {ALL_LAYERS: knockout_figure(frame, design.permutations)},
                 frame,
+                subject="knock-out",
+                is_main=True,
             ),
             Panel(
                 "knockout-association",

@@ -5,19 +5,20 @@ from typing import Any
 
 import pandas as pd
 
+from ...data.design import Design
 from ...html.records import largest, rows
 from ...html.sentence import Sentence
 from ...html.text import expert_name, interval_text, listing, number, p_text, percent, visible
-from ...results import RoutingResults
 from ...statistics.permutations import MIN_DOCUMENTS_FOR_P
+from .measures import KnockoutRecord as Record
 
 LISTED = 4
 ENOUGH_CONTROLS = 20  # for a 95% range; below, theirs is from the smallest to the largest
 
 
-def knockout_sentences(results: RoutingResults) -> Iterator[Sentence]:
+def knockout_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     """What taking away the strongest experts does."""
-    frame = results.structure.knockout
+    frame = record.knockout
     if frame.empty:
         return
     if frame.specificity_p_value.isna().any():
@@ -29,8 +30,8 @@ def knockout_sentences(results: RoutingResults) -> Iterator[Sentence]:
             "Raise route.knockout_documents.",
         )
         return
-    specific = frame[frame.specificity_p_value <= results.alpha]
-    felt = frame[frame.p_value <= results.alpha]
+    specific = frame[frame.specificity_p_value <= design.alpha]
+    felt = frame[frame.p_value <= design.alpha]
     top = largest(frame if specific.empty else specific, "specificity")
     listed = frame.sort_values("specificity", ascending=False).head(LISTED)
     beyond = top.effect > top.control_high
@@ -38,7 +39,7 @@ def knockout_sentences(results: RoutingResults) -> Iterator[Sentence]:
         "knock-out",
         "none" if specific.empty else "finding" if beyond and _ranged(top) else "fact",
         _claim(specific, felt, top, len(frame)),
-        f"{'; '.join(_pair(row, results) for row in rows(listed))}. n = {top.documents} documents "
+        f"{'; '.join(_pair(row, design) for row in rows(listed))}. n = {top.documents} documents "
         f"per topic; unit: nats per predicted token; baseline: {top.controls} control experts "
         f"({load_range(top)}), and the other topics; p one-sided, family-wise over the pairs.",
     )
@@ -81,11 +82,11 @@ def load_range(row: Any) -> str:
     return f"loads of {low} to {high}, that of {name} {percent(row.load)}"
 
 
-def _pair(row: Any, results: RoutingResults) -> str:
+def _pair(row: Any, design: Design) -> str:
     return (
         f"{expert_name(row.layer, row.expert)} for “{visible(row.topic)}”: "
         f"{number(row.effect, 2)} ({interval_text(row.low, row.high)}, "
-        f"{p_text(row.p_value, results.permutations)}), others {number(row.other_effect, 2)}, "
+        f"{p_text(row.p_value, design.permutations)}), others {number(row.other_effect, 2)}, "
         f"controls {number(row.control_effect, 2)}, specificity {number(row.specificity, 2)} "
-        f"({p_text(row.specificity_p_value, results.permutations)})"
+        f"({p_text(row.specificity_p_value, design.permutations)})"
     )

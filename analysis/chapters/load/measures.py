@@ -1,12 +1,14 @@
 """E1, load: how evenly the experts of a layer share the tokens."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ...data.documents import DocumentCounts
+from ...data.run import RunData
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
+from ...statistics.draws import Draws
 from ...statistics.information import entropy_bits
 
 
@@ -151,37 +153,6 @@ def effective_interval(
     return np.minimum(low, estimate), np.minimum(np.maximum(high, estimate), load.shape[-1])
 
 
-def stratum_load(
-    table: np.ndarray, tokens: np.ndarray, strata: Sequence[str], layers: Sequence[int]
-) -> pd.DataFrame:
-    """Load by stratum (untouched, masked, replaced, kept, special), topics pooled.
-
-    Args:
-        table: (T, S, L, E) choices.
-        tokens: (T, S) tokens.
-        strata: names of the strata (S).
-        layers: layer numbers (L).
-
-    Returns:
-        One row per stratum, layer and expert with tokens in it: `share` of the stratum's tokens.
-    """
-    counts, totals = table.sum(axis=0), tokens.sum(axis=0)  # (S, L, E), (S)
-    rows = [
-        {
-            "stratum": stratum,
-            "layer": layer,
-            "expert": expert,
-            "share": counts[s, position, expert] / totals[s],
-            "tokens": int(totals[s]),
-        }
-        for s, stratum in enumerate(strata)
-        if totals[s]
-        for position, layer in enumerate(layers)
-        for expert in range(counts.shape[2])
-    ]
-    return pd.DataFrame(rows, columns=["stratum", "layer", "expert", "share", "tokens"])
-
-
 def _bootstrap_shares(data: DocumentCounts, weights: np.ndarray) -> np.ndarray:
     """Share of tokens per expert in each draw: (B, L, E); NaN for a draw without a document."""
     everything = np.zeros(len(data.ids), dtype=np.int64)
@@ -197,3 +168,29 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(
         numerator, denominator, out=np.zeros_like(numerator), where=np.asarray(denominator) != 0
     )
+
+
+@dataclass(frozen=True)
+class LoadRecord:
+    """What the load of the experts is.
+
+    Attributes:
+        load: `expert_load`.
+        balance: `layer_balance`.
+        cells: topic × expert shares (`topics.cells.topic_expert_cells`).
+    """
+
+    load: pd.DataFrame
+    balance: pd.DataFrame
+    cells: pd.DataFrame
+
+
+def measure_load(run: RunData, draws: Draws, cells: pd.DataFrame) -> LoadRecord:
+    """Computes the record."""
+    data = run.documents
+    return LoadRecord(expert_load(data, draws.weights), layer_balance(data, draws.weights), cells)
+
+
+def balance_by_layer(record: LoadRecord) -> pd.DataFrame:
+    """The numbers of each layer that a summary holds."""
+    return record.balance[["layer", "max_violation", "effective_experts", "dead_experts"]]

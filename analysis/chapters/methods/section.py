@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ....configs.manifest import Manifest
+from ...data.design import Design
 from ...html.page import LOOK_UP, Section
+from .measures import MethodsRecord as Record
 
 DEFINITIONS = (
     (
@@ -52,8 +53,9 @@ DEFINITIONS = (
 )
 
 
-def methods_section(manifests: Mapping[str, Manifest], settings: Mapping[str, Any]) -> Section:
+def methods_section(record: Record, design: Design) -> Section:
     """How every number was made."""
+    manifests, settings = record.manifests, record.settings
     notes = list(DEFINITIONS)
     notes += [(f"report.{name}", str(value)) for name, value in settings.items()]
     listings = [

@@ -1,11 +1,15 @@
 """E8 and E9: which experts are chosen together, and which follow each other across layers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from ...data.run import RunData
+from ...statistics.draws import Draws
 from ...statistics.information import mutual_information_bits
+from .locality import locality
 
 FIT_STEPS, FIT_TOLERANCE = 200, 1e-7
 DRAWS = 5  # of the null of the flow
@@ -208,4 +212,35 @@ def layer_flow(
     return (
         pd.concat(flows, ignore_index=True) if flows else pd.DataFrame(columns=names),
         pd.DataFrame(information),
+    )
+
+
+@dataclass(frozen=True)
+class PathsRecord:
+    """Which experts go together.
+
+    Attributes:
+        pairs: `coactivation_pairs`.
+        flows: `layer_flow`, its first frame.
+        flow_information: its second.
+        locality: `locality.locality`.
+    """
+
+    pairs: pd.DataFrame
+    flows: pd.DataFrame
+    flow_information: pd.DataFrame
+    locality: pd.DataFrame
+
+
+def measure_paths(run: RunData, draws: Draws) -> PathsRecord:
+    """Computes the record."""
+    data, tables = run.documents, run.store.tables
+    flows, information = layer_flow(tables["transition"], data.layers, draws.generator)
+    return PathsRecord(
+        pairs=coactivation_pairs(
+            tables["coactivation"], int(data.tokens.sum()), data.layers, data.top_k
+        ),
+        flows=flows,
+        flow_information=information,
+        locality=locality(run.sample),
     )

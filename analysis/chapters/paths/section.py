@@ -4,38 +4,52 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ...html.page import ALL_LAYERS, HOW, Panel, Section
+from ...data.design import Design
+from ...html.page import (
+    ALL_LAYERS,
+    HOW,
+    Panel,
+    Section,
+)
 from ...html.records import rows
 from ...html.sentence import by_layer
-from ...html.text import count_range, percent, percent_range
+from ...html.text import (
+    count_range,
+    percent,
+    percent_range,
+)
 from ...html.theme import ratio_scale
-from ...results import RoutingResults
-from .figures import confidence_figure, flow_figure, locality_figure, pair_figure
+from .figures import flow_figure, locality_figure, pair_figure
+from .measures import PathsRecord as Record
 
 SMALLEST_BAND = 0.5  # of the share that an even flow would have
 MOST_BANDS = 48  # between two layers
 MOST_COLUMNS = 6  # layers side by side in one diagram
 
 
-def flow_section(results: RoutingResults) -> Section:
+def flow_section(record: Record, design: Design) -> Section:
     """E8–E10: who works with whom, across layers and along the text."""
-    panels = [*_pair_panels(results), *_flow_panels(results), *_locality_panels(results)]
+    panels = [
+        *_pair_panels(record, design),
+        *_flow_panels(record, design),
+        *_locality_panels(record),
+    ]
     return Section(
         "flow",
         "Flow",
         "Which experts share a token, which follow each other from layer to layer, and whether "
         "neighbouring tokens keep to one expert.",
         panels,
-        notes=_flow_notes(results, panels),
+        notes=_flow_notes(record, design, panels),
         group=HOW,
     )
 
 
-def _flow_notes(results: RoutingResults, panels: list[Panel]) -> list[tuple[str, str]]:
+def _flow_notes(record: Record, design: Design, panels: list[Panel]) -> list[tuple[str, str]]:
     """What is missing, and why."""
-    if results.top_k > 1 and results.structure.pairs.empty:
+    if design.top_k > 1 and record.pairs.empty:
         reason = (
-            f"Tokens do not have {results.top_k} experts each: experts choose their tokens, or "
+            f"Tokens do not have {design.top_k} experts each: experts choose their tokens, or "
             "many slots are empty. The baseline, sets of experts drawn by load alone, is for sets "
             "of that size, at most two smaller."
         )
@@ -43,21 +57,8 @@ def _flow_notes(results: RoutingResults, panels: list[Panel]) -> list[tuple[str,
     return [] if panels else [("Nothing to show", "One expert a token, one layer, no sample.")]
 
 
-def confidence_section(results: RoutingResults) -> Section:
-    """E11: how surely the router chooses."""
-    panels = _confidence_panels(results)
-    return Section(
-        "confidence",
-        "Confidence",
-        "How sure the router is of its choice, by topic.",
-        panels,
-        notes=[] if panels else [("Not known", "Only moescope's own models show their router.")],
-        group=HOW,
-    )
-
-
-def _pair_panels(results: RoutingResults) -> list[Panel]:
-    frame = results.structure.pairs
+def _pair_panels(record: Record, design: Design) -> list[Panel]:
+    frame = record.pairs
     if frame.empty:
         return []
     limit, beyond = ratio_scale(frame.log2_ratio)
@@ -68,7 +69,7 @@ def _pair_panels(results: RoutingResults) -> list[Panel]:
             "Experts chosen together",
             "Red: two experts share tokens more often than their loads make them; blue: less."
             f"{beyond}",
-            f"n = {frame.tokens.iloc[0]:,} untouched tokens, all pairs of the {results.top_k} "
+            f"n = {frame.tokens.iloc[0]:,} untouched tokens, all pairs of the {design.top_k} "
             "chosen. Unit: log2 of the share of tokens with both over the baseline. Baseline: "
             "sets of experts drawn by load alone (largest entropy); lift, on hover, is "
             "N_ij·N / (N_i·N_j), which is below 1 for such sets.",
@@ -82,13 +83,13 @@ def _pair_panels(results: RoutingResults) -> list[Panel]:
     ]
 
 
-def _flow_panels(results: RoutingResults) -> list[Panel]:
-    frame, information = results.structure.flows, results.structure.flow_information
+def _flow_panels(record: Record, design: Design) -> list[Panel]:
+    frame, information = record.flows, record.flow_information
     if frame.empty or not frame.tokens.any():
         return []
-    drawn = widest_bands(frame, SMALLEST_BAND / results.num_experts**2)
+    drawn = widest_bands(frame, SMALLEST_BAND / design.num_experts**2)
     shown = drawn.groupby("layer").share.sum()
-    windows = layer_windows(results.layers)
+    windows = layer_windows(design.layers)
     told = by_layer(
         [
             f"layer {row.layer} tells {percent(row.share)} of layer {row.next_layer}"
@@ -142,8 +143,8 @@ def layer_windows(layers: Sequence[int]) -> dict[str, Sequence[int]]:
     }
 
 
-def _locality_panels(results: RoutingResults) -> list[Panel]:
-    frame = results.structure.locality
+def _locality_panels(record: Record) -> list[Panel]:
+    frame = record.locality
     if frame.empty:
         return []
     nearest = frame[frame.lag == frame.lag.min()]
@@ -162,29 +163,5 @@ def _locality_panels(results: RoutingResults) -> list[Panel]:
                 for layer, part in frame.groupby("layer", sort=False)
             },
             frame,
-        )
-    ]
-
-
-def _confidence_panels(results: RoutingResults) -> list[Panel]:
-    frame = results.structure.confidence
-    if frame.empty:
-        return []
-    return [
-        Panel(
-            "confidence",
-            "Confidence of the router by topic",
-            "Longer bars are surer choices; a topic with shorter bars than the others is one that "
-            "the router does not know where to put.",
-            f"n = {count_range(frame.tokens.min(), frame.tokens.max())} untouched tokens per "
-            "topic. Unit: mean over tokens of the router's probability on the chosen experts, and "
-            "of the smallest chosen minus the largest other one. Baseline: the mean of all topics "
-            "(on hover).",
-            {
-                str(layer): confidence_figure(part, results.topics)
-                for layer, part in frame.groupby("layer", sort=False)
-            },
-            frame,
-            by_topic=True,
         )
     ]

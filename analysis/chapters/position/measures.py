@@ -1,13 +1,17 @@
 """E12, strata: masked, replaced, kept and special positions, apart from untouched text."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ...data.documents import DocumentCounts
+from ...data.run import RunData
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
+from ...statistics.draws import Draws
 from ...statistics.ratios import log2_ratios
+from .substrata import substratum_routing
 
 
 def masked_experts(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
@@ -87,3 +91,79 @@ def router_entropy(
         if totals[s] and np.isfinite(entropy_sums[s, position])
     ]
     return pd.DataFrame(rows, columns=["stratum", "layer", "entropy", "max_entropy", "tokens"])
+
+
+def stratum_load(
+    table: np.ndarray, tokens: np.ndarray, strata: Sequence[str], layers: Sequence[int]
+) -> pd.DataFrame:
+    """Load by stratum (untouched, masked, replaced, kept, special), topics pooled.
+
+    Args:
+        table: (T, S, L, E) choices.
+        tokens: (T, S) tokens.
+        strata: names of the strata (S).
+        layers: layer numbers (L).
+
+    Returns:
+        One row per stratum, layer and expert with tokens in it: `share` of the stratum's tokens.
+    """
+    counts, totals = table.sum(axis=0), tokens.sum(axis=0)  # (S, L, E), (S)
+    rows = [
+        {
+            "stratum": stratum,
+            "layer": layer,
+            "expert": expert,
+            "share": counts[s, position, expert] / totals[s],
+            "tokens": int(totals[s]),
+        }
+        for s, stratum in enumerate(strata)
+        if totals[s]
+        for position, layer in enumerate(layers)
+        for expert in range(counts.shape[2])
+    ]
+    return pd.DataFrame(rows, columns=["stratum", "layer", "expert", "share", "tokens"])
+
+
+@dataclass(frozen=True)
+class PositionRecord:
+    """How kinds of position are routed.
+
+    Attributes:
+        masked: `masked_experts`; empty where nothing is masked.
+        strata: `stratum_load`.
+        entropy: `router_entropy`.
+        substrata: `substrata.substratum_routing`; empty where it was not recorded.
+    """
+
+    masked: pd.DataFrame
+    strata: pd.DataFrame
+    entropy: pd.DataFrame
+    substrata: pd.DataFrame
+
+
+def measure_position(run: RunData, draws: Draws) -> PositionRecord:
+    """Computes the record."""
+    data, tables, facts = run.documents, run.store.tables, run.store.facts
+    return PositionRecord(
+        masked=masked_experts(data, draws.weights),
+        strata=stratum_load(
+            tables["topic_mask_kind_expert"],
+            tables["topic_mask_kind_tokens"],
+            facts.mask_kinds,
+            data.layers,
+        ),
+        entropy=router_entropy(
+            tables["topic_mask_kind_entropy"].sum(axis=0),
+            tables["topic_mask_kind_tokens"],
+            facts.mask_kinds,
+            data.layers,
+            data.num_experts,
+        ),
+        substrata=substratum_routing(
+            tables["place_expert"],
+            tables["place_tokens"],
+            tables["place_entropy"],
+            facts.places,
+            data.layers,
+        ),
+    )

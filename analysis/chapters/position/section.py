@@ -1,15 +1,20 @@
 """Panels on positions and special tokens, part of the chapter on masks."""
 
-from ...html.page import Panel
+from ...data.design import Design
+from ...html.page import ALL_LAYERS, Panel, Section, views_by_layer
 from ...html.records import rows
-from ...html.text import visible
-from ...results import RoutingResults
+from ...html.text import (
+    number,
+    visible,
+)
+from .figures import entropy_figure, masked_figure, stratum_figure
+from .measures import PositionRecord as Record
 from .substrata_figures import substratum_entropy_figure, substratum_figure
 
 
-def substrata_panels(results: RoutingResults) -> list[Panel]:
+def substrata_panels(record: Record, design: Design) -> list[Panel]:
     """E12: routing and router entropy by position and special token; [] where not recorded."""
-    frame = results.substrata
+    frame = record.substrata
     if frame.empty:
         return []
     sizes = frame.drop_duplicates(["stratum", "place"])
@@ -38,7 +43,7 @@ def substrata_panels(results: RoutingResults) -> list[Panel]:
                 "substrata-entropy",
                 "Entropy of the router by position and special token",
                 "Low is a router that is sure; at the dashed line it does not choose at all.",
-                f"{size} Unit: bits, mean over tokens. Baseline: log2 of {results.num_experts} "
+                f"{size} Unit: bits, mean over tokens. Baseline: log2 of {design.num_experts} "
                 "experts, and untouched tokens of the same position.",
                 {str(layer): substratum_entropy_figure(own) for layer, own in by_layer},
                 frame.drop_duplicates(["stratum", "place", "layer"]).drop(
@@ -47,3 +52,70 @@ def substrata_panels(results: RoutingResults) -> list[Panel]:
             )
         )
     return panels
+
+
+def strata_section(record: Record, design: Design) -> Section:
+    """E12: masked and special positions."""
+    panels = []
+    if not record.masked.empty:
+        first = rows(record.masked)[0]
+        panels.append(
+            Panel(
+                "masked",
+                "[MASK] tokens against untouched tokens",
+                "Where the coloured bar is far above the grey one, the expert serves masked "
+                "positions.",
+                f"n = {first.masked_tokens:,} [MASK] and {first.untouched_tokens:,} untouched "
+                f"tokens of {first.documents:,} documents. Unit: share of the stratum's tokens. "
+                "Baseline: untouched tokens of the same documents.",
+                views_by_layer(record.masked, masked_figure),
+                record.masked,
+                subject="masked",
+                is_main=True,
+            )
+        )
+    tokens = record.strata.drop_duplicates("stratum")
+    sizes = ", ".join(f"{row.tokens:,} {row.stratum}" for row in rows(tokens))
+    panels.append(
+        Panel(
+            "strata",
+            "Load by kind of position",
+            "Rows that look alike are routed alike; a bright cell is an expert that a kind of "
+            "position goes to.",
+            f"n = {sizes} tokens. Unit: share of the stratum's tokens. Baseline: the row of "
+            "untouched tokens.",
+            views_by_layer(record.strata, stratum_figure),
+            record.strata,
+        )
+    )
+    if not record.entropy.empty:
+        panels.append(
+            Panel(
+                "entropy",
+                "Entropy of the router",
+                "Low is a router that is sure; at the dashed line it does not choose at all.",
+                f"n = {sizes} tokens. Unit: bits, mean over tokens. Baseline: log2 of "
+                f"{design.num_experts} experts = {number(record.entropy.max_entropy.iloc[0])}.",
+                {ALL_LAYERS: entropy_figure(record.entropy)},
+                record.entropy,
+            )
+        )
+    panels += substrata_panels(record, design)
+    if record.masked.empty:
+        title, lead = (
+            "Kinds of position",
+            (
+                "Nothing is masked here: a decoder predicts every token from those before it. "
+                "Tokens that open and close texts are kept apart, so that they cannot pass for a "
+                "topic."
+            ),
+        )
+    else:
+        title, lead = (
+            "Masked and special positions",
+            (
+                "Masked language models route masked positions by themselves. They are kept apart "
+                "here, so that the share of masks cannot pass for a topic."
+            ),
+        )
+    return Section("masks", title, lead, panels)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ...data.run import RunData
+from ...statistics.draws import Draws
 from ...statistics.information import divergence_bits
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
@@ -27,7 +29,7 @@ SENSE_COLUMNS = ["token", "sense", "layer", "occurrences", "texts", "distance", 
 
 
 @dataclass(frozen=True)
-class SenseResults:
+class SensesRecord:
     """How senses are routed.
 
     Attributes:
@@ -70,7 +72,7 @@ def sense_routing(
     layers: Sequence[int],
     permutations: int,
     generator: np.random.Generator,
-) -> SenseResults:
+) -> SensesRecord:
     """Tests every token of a store.
 
     A token counts in its most frequent spelling alone: another number of pieces, or a capital,
@@ -100,7 +102,7 @@ def sense_routing(
         nulls.append(null.mean(axis=1))
         of_sense.append(_sense_rows(token, own, null.mean(axis=0), layers))
     empty = pd.DataFrame(columns=SENSE_COLUMNS)
-    return SenseResults(
+    return SensesRecord(
         _token_rows(tokens, observed, nulls, layers),
         pd.concat(of_sense, ignore_index=True) if of_sense else empty,
         left_out,
@@ -213,3 +215,15 @@ def _sense_rows(
             "null_mean": null_mean.ravel(),
         }
     )
+
+
+def measure_senses(run: RunData, draws: Draws) -> SensesRecord | None:
+    """Computes the record; None for a store without texts labelled by sense."""
+    record = sense_routing(
+        run.store.senses,
+        run.store.sense_counts,
+        run.documents.layers,
+        draws.permutations,
+        draws.generator,
+    )
+    return None if record.tokens.empty and record.left_out.empty else record

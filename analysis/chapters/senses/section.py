@@ -1,25 +1,24 @@
 """The chapter on senses: the same token in texts that mean different things by it."""
 
+from ...data.design import Design
 from ...html.page import Panel, Section
 from ...html.records import rows
 from ...html.text import visible
-from ...results import RoutingResults
 from .figures import senses_figure
 from .measures import MIN_OCCURRENCES
+from .measures import SensesRecord as Record
 from .verdict import largest_text
 
 LONGEST_SENSE = 40
 
 
-def senses_sections(results: RoutingResults) -> list[Section]:
-    """E16: routing by sense; nothing for a store without texts labelled by sense."""
+def senses_section(record: Record, design: Design) -> Section:
+    """E16: routing by sense; senses that are too rare are named."""
     frame, left_out, permutations = (
-        results.senses.tokens,
-        results.senses.left_out,
-        results.permutations,
+        record.tokens,
+        record.left_out,
+        design.permutations,
     )
-    if frame.empty and left_out.empty:
-        return []
     panels = []
     if not frame.empty:
         sizes = frame.drop_duplicates("token")
@@ -35,10 +34,11 @@ def senses_sections(results: RoutingResults) -> list[Section]:
                 f"{largest_text(frame)}. Baseline: 97.5% of "
                 f"{permutations:,} permutations of the senses over the texts.",
                 {
-                    str(layer): senses_figure(own, permutations, results.alpha)
+                    str(layer): senses_figure(own, permutations, design.alpha)
                     for layer, own in frame.groupby("layer", sort=False)
                 },
                 frame,
+                subject="senses",
             )
         ]
     notes = [
@@ -50,7 +50,7 @@ def senses_sections(results: RoutingResults) -> list[Section]:
         )
         for row in rows(left_out)
     ]
-    section = Section(
+    return Section(
         "senses",
         "Senses",
         "The same token in texts that use it in different senses: whatever differs in its routing "
@@ -58,4 +58,3 @@ def senses_sections(results: RoutingResults) -> list[Section]:
         panels,
         notes=notes,
     )
-    return [section]

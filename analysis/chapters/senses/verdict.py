@@ -4,20 +4,21 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from ...data.design import Design
 from ...html.records import largest, rows
 from ...html.sentence import Sentence, by_layer, capital, layer_names
 from ...html.text import listing, number, p_text, visible
-from ...results import RoutingResults
+from .measures import SensesRecord as Record
 from .measures import largest_distance
 
 LISTED = 4
 
 
-def sense_sentences(results: RoutingResults) -> Iterator[Sentence]:
+def sense_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     """One sentence on all tokens whose senses were labelled."""
-    frame, alpha, permutations = results.senses.tokens, results.alpha, results.permutations
+    frame, alpha, permutations = record.tokens, design.alpha, design.permutations
     if frame.empty:
-        if not results.senses.left_out.empty:
+        if not record.left_out.empty:
             yield Sentence(
                 "senses",
                 "warning",

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ...data.documents import DocumentCounts
+from ...data.run import RunData
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
+from ...statistics.draws import Draws
 from ...statistics.groups import information_null
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
@@ -20,6 +22,7 @@ from ...statistics.permutations import (
     restricted_orders,
     topic_sums,
 )
+from .conditions import condition_losses
 from .dates import DatedOrigins, dated_origins
 
 
@@ -179,3 +182,26 @@ def analyse_time(
         trends=expert_trends(dated, data, orders),
         information=time_information(dated, data, orders),
     )
+
+
+@dataclass(frozen=True)
+class TimeRecord:
+    """What dates, and values that a masked router is told, have to do with the routing.
+
+    Attributes:
+        time: `analyse_time`; None without dates.
+        conditions: `conditions.condition_losses`; empty unless a masked router was told others.
+    """
+
+    time: TimeResults | None
+    conditions: pd.DataFrame
+
+
+def measure_time(run: RunData, draws: Draws) -> TimeRecord | None:
+    """Computes the record; None where there are neither dates nor told values."""
+    store, data = run.store, run.documents
+    time = analyse_time(data, store.documents, run.groups, draws.orders, draws.weights)
+    told = condition_losses(
+        store.conditions, store.facts.conditions, store.documents, data, draws.weights, run.groups
+    )
+    return None if time is None and told.empty else TimeRecord(time, told)

@@ -2,21 +2,19 @@
 
 import pandas as pd
 
+from ...data.design import Design
 from ...html.page import ALL_LAYERS, OVER_TIME, Panel, Section
 from ...html.records import rows
 from ...html.text import p_text, percent
-from ...results import RoutingResults
 from .figures import condition_figure, period_figure
+from .measures import TimeRecord as Record
 from .measures import TimeResults
 
 
-def time_sections(results: RoutingResults) -> list[Section]:
-    """E15: experts by period where documents carry dates, losses by what a masked router is told.
-
-    No section where there is neither.
-    """
-    time, told = results.structure.time, results.structure.conditions
-    panels = [] if time is None else [_share_panel(results, time)]
+def time_section(record: Record, design: Design) -> Section:
+    """E15: experts by period of dated documents, losses by what a masked router is told."""
+    time, told = record.time, record.conditions
+    panels = [] if time is None else [_share_panel(time, design)]
     if not told.empty:
         panels.append(_condition_panel(told))
     if time is None:
@@ -30,7 +28,7 @@ def time_sections(results: RoutingResults) -> list[Section]:
             f"Documents from {time.periods[0]} to {time.periods[-1]}: do experts come and go with "
             "the years? Topics may come and go with them; this chapter does not tell the two apart."
         )
-    return [Section("time", title, lead, panels, group=OVER_TIME)] if panels else []
+    return Section("time", title, lead, panels, group=OVER_TIME)
 
 
 def _condition_panel(told: pd.DataFrame) -> Panel:
@@ -49,7 +47,7 @@ def _condition_panel(told: pd.DataFrame) -> Panel:
     )
 
 
-def _share_panel(results: RoutingResults, time: TimeResults) -> Panel:
+def _share_panel(time: TimeResults, design: Design) -> Panel:
     information, trends = time.information, time.trends
     told = "; ".join(
         f"layer {row.layer} {percent(row.share)} of log2 of the number of periods, "
@@ -69,9 +67,10 @@ def _share_panel(results: RoutingResults, time: TimeResults) -> Panel:
         f"family-wise; periods without documents are left out. Information about the period, "
         f"minus its null mean: {told}.",
         {
-            str(layer): period_figure(part, trends[trends.layer == layer], results.alpha)
+            str(layer): period_figure(part, trends[trends.layer == layer], design.alpha)
             for layer, part in time.shares.groupby("layer", sort=False)
         },
         table,
         shown=trends.sort_values("trend", key=abs, ascending=False),
+        subject="time",
     )

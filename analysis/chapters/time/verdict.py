@@ -4,17 +4,18 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from ...data.design import Design
 from ...html.records import largest, rows
 from ...html.sentence import Sentence, by_layer, capital, layer_names
 from ...html.text import expert_name, p_text, percent
-from ...results import RoutingResults
 from ...statistics.permutations import MIN_DOCUMENTS_FOR_P
+from .measures import TimeRecord as Record
 from .measures import TimeResults
 
 
-def time_sentences(results: RoutingResults) -> Iterator[Sentence]:
+def time_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     """Whether routing goes with the date, and which expert changes most; nothing without dates."""
-    time = results.structure.time
+    time = record.time
     if time is None:
         return
     information, span = time.information, f"{time.periods[0]} to {time.periods[-1]}"
@@ -28,7 +29,7 @@ def time_sentences(results: RoutingResults) -> Iterator[Sentence]:
             "Documents of one origin and date are one observation of their time.",
         )
         return
-    sure = information[information.family_p_value <= results.alpha]
+    sure = information[information.family_p_value <= design.alpha]
     claim = f"No evidence that the routing of any layer changes with time ({span})"
     if not sure.empty:
         claim = f"With time ({span}) the routing of {layer_names(sure)} changes"
@@ -42,7 +43,7 @@ def time_sentences(results: RoutingResults) -> Iterator[Sentence]:
     yield Sentence(
         "time",
         "none" if sure.empty else "finding",
-        f"{claim}{_steepest(time, results.alpha)}.",
+        f"{claim}{_steepest(time, design.alpha)}.",
         f"{capital(details)}. n = {origins:,} dated origins; unit: information about the period, "
         f"minus its null mean, as a share of log2 {len(time.periods)} periods; baseline: "
         f"{information.permutations.iloc[0]:,} shuffles of dates over origins, p family-wise over "

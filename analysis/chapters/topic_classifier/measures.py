@@ -15,8 +15,10 @@ from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
 from ...data.documents import DocumentCounts
+from ...data.run import RunData
 from ...data.sample import TokenSample
 from ...statistics.bootstrap import interval
+from ...statistics.draws import Draws
 from ...statistics.groups import origin_units
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
@@ -245,3 +247,25 @@ def _weighted_accuracy(
         means.append(own @ correct[topic_ids == topic] / np.maximum(own.sum(axis=1), 1))
     drawn: np.ndarray = np.mean(means, axis=0)
     return drawn
+
+
+@dataclass(frozen=True)
+class TopicClassifierRecord:
+    """How well a document's topic can be predicted from its experts.
+
+    Attributes:
+        accuracy: `signature_probe`; empty where it cannot be trained.
+    """
+
+    accuracy: pd.DataFrame
+
+
+def measure_topic_classifier(run: RunData, draws: Draws) -> TopicClassifierRecord:
+    """Computes the record."""
+    groups = run.group_names
+    probe, rows = probe_input(run.documents, run.sample, groups, draws.generator)
+    names = [groups[row] for row in rows] if groups else list(rows)
+    orders = restricted_orders(draws.orders[: run.settings.probe_permutations], rows)
+    permuted = topics_over_origins(names, probe.topic_ids, orders)
+    weights = draws.weights[:, rows]
+    return TopicClassifierRecord(signature_probe(probe, permuted, weights, len(set(names))))

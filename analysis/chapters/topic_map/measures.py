@@ -1,11 +1,15 @@
 """E5, topic map: which topics are routed alike, in units of what chance makes of one topic."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from ...data.documents import DocumentCounts
+from ...data.run import RunData
+from ...statistics.draws import Draws
 from ...statistics.information import divergence_bits
 
 SPLITS = 20  # random halves of every topic's documents
@@ -118,3 +122,22 @@ def document_points(data: DocumentCounts, generator: np.random.Generator) -> pd.
             )
         )
     return pd.concat(frames, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class TopicMapRecord:
+    """Which topics are routed alike.
+
+    Attributes:
+        topic_map: `topic_map`.
+        points: `document_points`.
+    """
+
+    topic_map: pd.DataFrame
+    points: pd.DataFrame
+
+
+def measure_topic_map(run: RunData, draws: Draws) -> TopicMapRecord:
+    """Computes the record."""
+    data = run.documents
+    return TopicMapRecord(topic_map(data, draws.generator), document_points(data, draws.generator))

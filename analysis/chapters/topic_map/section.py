@@ -1,20 +1,33 @@
-"""Figures on topics among themselves: map, documents, signature probe."""
+"""The chapter on topics among themselves: which are routed alike."""
 
-from ...html.page import ALL_LAYERS, Panel
+from ...data.design import Design
+from ...html.page import Panel, Section
 from ...html.records import rows
-from ...html.text import count_range, percent
-from ...results import RoutingResults
-from .figures import distance_figure, points_figure, probe_figure
+from ...html.text import (
+    count_range,
+    percent,
+)
+from .figures import distance_figure, points_figure
+from .measures import TopicMapRecord as Record
 from .measures import topic_order
 
 
-def map_panels(results: RoutingResults) -> list[Panel]:
-    """E5 and E6: which topics are routed alike, and whether experts give the topic away."""
-    return [*_distance_panels(results), *_point_panels(results), *_probe_panels(results)]
+def topic_map_section(record: Record, design: Design) -> Section | None:
+    """E5: topics by their experts, and documents by theirs."""
+    panels = [*_distance_panels(record, design), *_point_panels(record, design)]
+    if not panels:
+        return None
+    return Section(
+        "topic-map",
+        "Topics among themselves",
+        "Which topics use the experts alike: distances between topics against the distance of two "
+        "halves of one topic, and every document by its experts.",
+        panels,
+    )
 
 
-def _distance_panels(results: RoutingResults) -> list[Panel]:
-    frame = results.structure.topic_map
+def _distance_panels(record: Record, design: Design) -> list[Panel]:
+    frame = record.topic_map
     if frame.empty:
         return []
     order = topic_order(frame)
@@ -30,7 +43,7 @@ def _distance_panels(results: RoutingResults) -> list[Panel]:
             "at random. Unit: Jensen–Shannon distance between halves of two topics over that "
             "between halves of one. Baseline: 1.",
             {
-                str(layer): distance_figure(part, order, results.topics, limit)
+                str(layer): distance_figure(part, order, design.topics, limit)
                 for layer, part in frame.groupby("layer", sort=False)
             },
             frame,
@@ -40,8 +53,8 @@ def _distance_panels(results: RoutingResults) -> list[Panel]:
     ]
 
 
-def _point_panels(results: RoutingResults) -> list[Panel]:
-    frame = results.structure.points
+def _point_panels(record: Record, design: Design) -> list[Panel]:
+    frame = record.points
     if frame.empty:
         return []
     first = rows(frame)[0]
@@ -55,33 +68,10 @@ def _point_panels(results: RoutingResults) -> list[Panel]:
             f"principal components ({percent(first.x_share)} and {percent(first.y_share)} of the "
             "variance in the first layer). Baseline: one cloud.",
             {
-                str(layer): points_figure(part, results.topics)
+                str(layer): points_figure(part, design.topics)
                 for layer, part in frame.groupby("layer", sort=False)
             },
             frame,
             by_topic=True,
-        )
-    ]
-
-
-def _probe_panels(results: RoutingResults) -> list[Panel]:
-    frame = results.structure.probe
-    if frame.empty:
-        return []
-    first = rows(frame)[0]
-    return [
-        Panel(
-            "probe",
-            "The topic read off the experts",
-            "If experts with tokens are no better than tokens alone, the routing knows nothing of "
-            "the topic that the words do not say.",
-            f"n = {first.documents:,} documents of {first.origins:,} origins, those of one origin "
-            "always on one side. Unit: share of documents whose topic a logistic regression "
-            "predicts right in cross-validation, mean over topics. Baseline: "
-            f"{first.permutations:,} shuffles of topics over whole origins, mean "
-            f"{percent(first.null)}; 1 of {first.topics} topics is "
-            f"{percent(first.chance)}.",
-            {ALL_LAYERS: probe_figure(frame)},
-            frame,
         )
     ]

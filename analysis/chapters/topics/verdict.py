@@ -6,19 +6,26 @@ from typing import Any
 import pandas as pd
 
 from ....inference.experiments.knockout_choice import MIN_EVEN_SHARE
+from ...data.design import Design
 from ...html.records import largest, rows
 from ...html.sentence import Sentence, by_layer, capital, layer_names
 from ...html.text import expert_name, interval_text, number, p_text, percent, visible
-from ...results import RoutingResults
 from ...statistics.permutations import MIN_DOCUMENTS_FOR_P
+from .measures import TopicsRecord as Record
 
 LISTED_CELLS = 3
 
 
-def topic_sentences(results: RoutingResults) -> Iterator[Sentence]:
+def topics_sentences(record: Record, design: Design) -> Iterator[Sentence]:
+    """Which layers carry topic information, and which experts are the strongest."""
+    yield from topic_sentences(record, design)
+    yield from cell_sentences(record, design)
+
+
+def topic_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     """Which layers carry topic information, how much, how sure."""
-    frame = results.information
-    if len(results.topics) < 2:
+    frame = record.information
+    if len(design.topics) < 2:
         yield Sentence(
             "topic",
             "warning",
@@ -31,24 +38,25 @@ def topic_sentences(results: RoutingResults) -> Iterator[Sentence]:
             "warning",
             "No test of topic specialisation: a topic has only "
             f"{frame.fewest_documents.iloc[0]} documents, and {MIN_DOCUMENTS_FOR_P} are needed.",
-            f"Largest estimate: {_information(largest(frame, 'bits'))}; {_basis(results)}.",
+            f"Largest estimate: {_information(largest(frame, 'bits'))}; {_basis(record, design)}.",
         )
-    elif (sure := frame[frame.family_p_value <= results.alpha]).empty:
+    elif (sure := frame[frame.family_p_value <= design.alpha]).empty:
         these = f"any of the {len(frame)} MoE layers" if len(frame) > 1 else "the one MoE layer"
         top = largest(frame, "bits")
         yield Sentence(
             "topic",
             "none",
             f"No evidence that {these} routes by topic.",
-            f"Largest: {_information(top)}, {_p(top.family_p_value, results)}; {_basis(results)}.",
+            f"Largest: {_information(top)}, {_p(top.family_p_value, design)}; "
+            f"{_basis(record, design)}.",
         )
     else:
-        yield _topic_finding(results, sure)
+        yield _topic_finding(record, design, sure)
 
 
-def _topic_finding(results: RoutingResults, sure: pd.DataFrame) -> Sentence:
+def _topic_finding(record: Record, design: Design, sure: pd.DataFrame) -> Sentence:
     """Says which layers carry topic information and how much."""
-    frame = results.information
+    frame = record.information
     top = largest(sure, "bits")
     where = f"{capital(layer_names(sure))} carr{'ies' if len(sure) == 1 else 'y'}"
     if len(sure) == len(frame) > 1:
@@ -58,8 +66,7 @@ def _topic_finding(results: RoutingResults, sure: pd.DataFrame) -> Sentence:
         size = f"it is measurable but negligible, at most (layer {top.layer})"
     bands = by_layer(
         [
-            f"layer {row.layer} {percent(row.share)} ({row.band}, "
-            f"{_p(row.family_p_value, results)})"
+            f"layer {row.layer} {percent(row.share)} ({row.band}, {_p(row.family_p_value, design)})"
             for row in rows(frame.sort_values("share", ascending=False))
         ]
     )
@@ -69,18 +76,18 @@ def _topic_finding(results: RoutingResults, sure: pd.DataFrame) -> Sentence:
         f"{where} topic information; {size} {percent(top.share)} of the information "
         "that names the topic.",
         f"Strongest: {_information(top)}. Share of log2 T by layer: {bands}. "
-        f"Basis: {_basis(results)}. Topics also differ in their words: this number holds topic "
-        "and vocabulary together.",
+        f"Basis: {_basis(record, design)}. Topics also differ in their words: this number holds "
+        "topic and vocabulary together.",
         layer=int(top.layer),
     )
 
 
-def cell_sentences(results: RoutingResults) -> Iterator[Sentence]:
+def cell_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     """Which expert is the strongest for which topic."""
-    cells = results.cells
-    if len(results.topics) < 2 or cells.p_value.isna().all():
+    cells = record.cells
+    if len(design.topics) < 2 or cells.p_value.isna().all():
         return
-    marked = cells[cells.p_value <= results.alpha]
+    marked = cells[cells.p_value <= design.alpha]
     total = f"{len(marked):,} of {len(cells):,} expert–topic pairs of all layers"
     unit = "unit: share of a topic's untouched tokens; baseline: mean of all topics"
     raised = marked[marked.log2_ratio > 0].sort_values(["low", "log2_ratio"], ascending=False)
@@ -93,7 +100,7 @@ def cell_sentences(results: RoutingResults) -> Iterator[Sentence]:
             "none",
             "No evidence that any expert is chosen more for one topic than for the others.",
             f"{total} pass the family-wise test; largest ratio: "
-            f"{_cell(largest(cells, 'log2_ratio'), results)}; {unit}.",
+            f"{_cell(largest(cells, 'log2_ratio'), design)}; {unit}.",
         )
         return
     best = rows(raised.groupby(["layer", "expert"], sort=False).head(1).head(LISTED_CELLS))
@@ -104,29 +111,29 @@ def cell_sentences(results: RoutingResults) -> Iterator[Sentence]:
         f"{expert_name(first.layer, first.expert)} is the strongest topic expert: it takes "
         f"{percent(first.share)} of the tokens of “{visible(first.topic)}”, "
         f"{number(2**first.log2_ratio, 2)} times the mean of all topics.",
-        f"{'; '.join(_cell(row, results) for row in best)}. {total} differ from the mean of all "
+        f"{'; '.join(_cell(row, design) for row in best)}. {total} differ from the mean of all "
         f"topics (family-wise); {unit}; an even share is {percent(first.chance)}. This is "
         "association: what the model would do without the expert is another question.",
         layer=int(first.layer),
     )
 
 
-def _cell(row: Any, results: RoutingResults) -> str:
+def _cell(row: Any, design: Design) -> str:
     return (
         f"{expert_name(row.layer, row.expert)} for “{visible(row.topic)}” {percent(row.share)} "
         f"against {percent(row.base_share)} (log2 ratio {number(row.log2_ratio, 2)}, "
-        f"{interval_text(row.low, row.high)}, {_p(row.p_value, results)}, n = "
+        f"{interval_text(row.low, row.high)}, {_p(row.p_value, design)}, n = "
         f"{row.documents:,} documents, {row.tokens:,} tokens)"
     )
 
 
-def _basis(results: RoutingResults) -> str:
+def _basis(record: Record, design: Design) -> str:
     """Says n, unit and baseline of the topic information."""
-    first = rows(results.information)[0]
+    first = rows(record.information)[0]
     return (
         f"n = {first.documents:,} documents ({first.tokens:,} untouched tokens) of "
-        f"{first.topics} topics; p family-wise over {len(results.layers)} layers; baseline: the "
-        f"mean of {results.permutations:,} shuffles of topics over documents, subtracted"
+        f"{first.topics} topics; p family-wise over {len(design.layers)} layers; baseline: the "
+        f"mean of {design.permutations:,} shuffles of topics over documents, subtracted"
     )
 
 
@@ -138,5 +145,5 @@ def _information(row: Any) -> str:
     )
 
 
-def _p(p_value: float, results: RoutingResults) -> str:
-    return p_text(p_value, results.permutations)
+def _p(p_value: float, design: Design) -> str:
+    return p_text(p_value, design.permutations)

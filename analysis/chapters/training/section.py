@@ -1,4 +1,4 @@
-"""Figures on training: losses, and what became of balance, router and capacity in each layer."""
+"""The chapter on training: losses, balance, router and capacity of each layer over the steps."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,21 +7,44 @@ import numpy as np
 import pandas as pd
 
 from ...data.curves import TrainingCurves
-from ...html.page import ALL_LAYERS, Panel
-from ...html.text import count_range, number
-from ...results import RoutingResults
+from ...data.design import Design
+from ...html.page import (
+    ALL_LAYERS,
+    MODEL,
+    Panel,
+    Section,
+)
+from ...html.text import (
+    count_range,
+    number,
+)
 from .figures import balance_loss_figure, layer_curve_figure, loss_figure, topic_loss_figure
+from .measures import TrainingRecord as Record
+
+
+def training_section(record: Record, design: Design) -> Section | None:
+    """How the model got where it is; None where the curves are not known."""
+    if record.curves is None:
+        return None
+    entropy = record.quality.unigram_entropy if record.quality else None
+    return Section(
+        "training",
+        "Training",
+        "How the loss fell, and what became of balance and of the routers meanwhile.",
+        training_panels(record.curves, entropy, design),
+        group=MODEL,
+    )
 
 
 def training_panels(
-    curves: TrainingCurves, unigram_entropy: float | None, results: RoutingResults
+    curves: TrainingCurves, unigram_entropy: float | None, design: Design
 ) -> list[Panel]:
-    """How the model got where it is.
+    """Draws what was logged.
 
     Args:
         curves: what was logged.
         unigram_entropy: nats per predicted token; None where it is not known.
-        results: for the names of topics and the number of experts.
+        design: for the names of topics and the number of experts.
     """
     panels = [_loss_panel(curves, unigram_entropy)]
     if len(curves.topics):
@@ -34,7 +57,7 @@ def training_panels(
                 f"n = {count_range(labels.min(), labels.max())} predicted tokens per topic of the "
                 f"validation split, at each of {curves.topics.step.nunique()} points. Unit: nats "
                 "per predicted token. Baseline: the other topics.",
-                {ALL_LAYERS: topic_loss_figure(curves.topics, results.topics)},
+                {ALL_LAYERS: topic_loss_figure(curves.topics, design.topics)},
                 curves.topics.assign(perplexity=np.exp(curves.topics["loss"])),
                 by_topic=True,
             )
@@ -52,7 +75,7 @@ def training_panels(
                 own,
             )
         )
-    return panels + layer_panels(curves, results.num_experts)
+    return panels + layer_panels(curves, design.num_experts)
 
 
 def _loss_panel(curves: TrainingCurves, unigram_entropy: float | None) -> Panel:
@@ -68,6 +91,7 @@ def _loss_panel(curves: TrainingCurves, unigram_entropy: float | None) -> Panel:
         f"{baseline}",
         {ALL_LAYERS: loss_figure(curves.curves, unigram_entropy)},
         curves.curves,
+        subject="model",
     )
 
 
@@ -84,6 +108,7 @@ class LayerCurve:
         baseline: in words.
         splits: which split it is drawn for: the first that it was logged for.
         only_above_zero: not drawn where it is 0 throughout.
+        subject: of the sentences that send a reader there.
     """
 
     metric: str
@@ -94,6 +119,7 @@ class LayerCurve:
     baseline: str
     splits: tuple[str, ...] = ("validation", "train")
     only_above_zero: bool = False
+    subject: str = ""
 
 
 LAYER_CURVES = (
@@ -133,6 +159,7 @@ LAYER_CURVES = (
         "0, room for all",
         splits=("train", "validation"),  # capacity may be limited in training alone
         only_above_zero=True,
+        subject="dropped",
     ),
 )
 
@@ -160,6 +187,7 @@ def layer_panels(curves: TrainingCurves, num_experts: int) -> list[Panel]:
                 f"{curve.baseline}.",
                 {ALL_LAYERS: view},
                 table,
+                subject=curve.subject,
             )
         )
     return panels

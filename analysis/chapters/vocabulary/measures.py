@@ -6,37 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-MIN_OCCURRENCES = 10  # rarer types are near 100% on one expert by construction
-NORMAL_95 = 1.959964
-
-
-@dataclass(frozen=True)
-class TypeCounts:
-    """Expert choices by token type, untouched tokens.
-
-    Attributes:
-        names: readable token of each type (V).
-        tokens: occurrences of each type (V).
-        counts: choices (V, L, E).
-        layers: layer numbers (L).
-        top_k: experts chosen per token and layer.
-    """
-
-    names: Sequence[str]
-    tokens: np.ndarray
-    counts: np.ndarray
-    layers: Sequence[int]
-    top_k: int
-
-    def frequent(self) -> "TypeCounts":
-        """Keeps the types seen at least 10 times."""
-        keep = np.flatnonzero(self.tokens >= MIN_OCCURRENCES)
-        names = [self.names[row] for row in keep.tolist()]
-        return TypeCounts(names, self.tokens[keep], self.counts[keep], self.layers, self.top_k)
+from ...data.run import RunData
+from ...data.token_types import NORMAL_95, TypeCounts, type_counts
+from ...statistics.draws import Draws
 
 
 def top_tokens(
-    types: TypeCounts, all_counts: np.ndarray, all_tokens: int, per_expert: int
+    types: TypeCounts,
+    all_counts: np.ndarray,
+    all_tokens: int,
+    per_expert: int,
+    *,
+    layers: Sequence[int],
+    top_k: int,
 ) -> pd.DataFrame:
     """The types each expert is most enriched for, ranked by the lower end of the interval.
 
@@ -45,6 +27,8 @@ def top_tokens(
         all_counts: (L, E) choices of all tokens, types without a row included.
         all_tokens: how many those are; some may have fewer experts than k, or none.
         per_expert: how many types to list at most; only those above the base share are.
+        layers: layer numbers (L).
+        top_k: experts chosen per token and layer.
 
     Returns:
         One row per layer, expert and rank: `token`, `share` (of the type's tokens that chose the
@@ -61,13 +45,13 @@ def top_tokens(
     row = order[rank, position, expert]
     frame = pd.DataFrame(
         {
-            "layer": np.asarray(types.layers)[position],
+            "layer": np.asarray(layers)[position],
             "expert": expert,
             "rank": rank + 1,
             "token": np.asarray(kept.names, dtype=object)[row],
             "share": kept.counts[row, position, expert] / kept.tokens[row],
             "base_share": base[position, expert],
-            "chance": types.top_k / all_counts.shape[1],
+            "chance": top_k / all_counts.shape[1],
             "log2_ratio": ratio[row, position, expert],
             "low": low[row, position, expert],
             "high": high[row, position, expert],
@@ -92,7 +76,7 @@ def _enrichment(types: TypeCounts, base: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def vocabulary_specialisation(
-    types: TypeCounts, generator: np.random.Generator, draws: int = 5
+    types: TypeCounts, layers: Sequence[int], generator: np.random.Generator, draws: int = 5
 ) -> pd.DataFrame:
     """How far token types keep to one expert, against the floor that chance alone gives.
 
@@ -108,7 +92,7 @@ def vocabulary_specialisation(
     kept = types.frequent()
     sizes, total = kept.tokens, max(int(kept.tokens.sum()), 1)
     rows = []
-    for position, layer in enumerate(types.layers):
+    for position, layer in enumerate(layers):
         counts = kept.counts[:, position]  # (V, E)
         load = np.minimum(counts.sum(axis=0) / total, 1.0)
         drawn = [random_choices(sizes, load, generator) for _ in range(draws)]
@@ -152,3 +136,33 @@ def random_choices(
 def _largest_share(counts: np.ndarray, tokens: np.ndarray) -> float:
     """Token-weighted mean over types of max_e c_xe / n_x: Σ_x max_e c_xe / Σ_x n_x."""
     return float(counts.max(axis=1).sum() / tokens.sum()) if tokens.sum() else float("nan")
+
+
+@dataclass(frozen=True)
+class VocabularyRecord:
+    """Which tokens the experts are chosen for.
+
+    Attributes:
+        tokens: `top_tokens`.
+        vocabulary: `vocabulary_specialisation`.
+    """
+
+    tokens: pd.DataFrame
+    vocabulary: pd.DataFrame
+
+
+def measure_vocabulary(run: RunData, draws: Draws) -> VocabularyRecord:
+    """Computes the record."""
+    store, data = run.store, run.documents
+    types = type_counts(store)
+    return VocabularyRecord(
+        tokens=top_tokens(
+            types,
+            store.tables["type_expert"].sum(axis=0),
+            int(store.tables["type_tokens"].sum()),
+            run.settings.top_tokens,
+            layers=data.layers,
+            top_k=data.top_k,
+        ),
+        vocabulary=vocabulary_specialisation(types, data.layers, draws.generator),
+    )

@@ -5,29 +5,41 @@ from typing import Any
 
 import pandas as pd
 
-from ...html.page import ExpertProfile, ProfileLine
+from ...data.design import Design
+from ...html.page import LOOK_UP, ExpertProfile, ProfileLine, Section
 from ...html.records import rows
 from ...html.text import expert_name, number, percent, visible
-from ...results import RoutingResults
+from .measures import ExpertsRecord as Record
 
 MOST_TOPICS, MOST_TOKENS, MOST_CLASSES, LONGEST_TOPIC = 3, 6, 2, 40
 
 Groups = dict[tuple[int, int], list[Any]]  # (layer, expert) → its rows of a frame
 
 
-def expert_profiles(results: RoutingResults) -> dict[int, list[ExpertProfile]]:
+def experts_section(record: Record, design: Design) -> Section:
+    """What is known of each expert, card by card."""
+    return Section(
+        "experts",
+        "Expert by expert",
+        "What the chapters above found of each expert, side by side.",
+        profiles=expert_profiles(record, design),
+        group=LOOK_UP,
+    )
+
+
+def expert_profiles(record: Record, design: Design) -> dict[int, list[ExpertProfile]]:
     """Builds the cards of every layer: load, topics, tokens, token classes, [MASK], knock-out."""
-    cells = _by_expert(results.cells.sort_values("log2_ratio", ascending=False))
-    tokens = _by_expert(results.tokens)
-    classes = results.structure.classes.sort_values("log2_ratio", ascending=False)
+    cells = _by_expert(record.cells.sort_values("log2_ratio", ascending=False))
+    tokens = _by_expert(record.tokens)
+    classes = record.classes.sort_values("log2_ratio", ascending=False)
     forms = _by_expert(classes.rename(columns={"class": "token_class"}))
-    masked, knockout = _by_expert(results.masked), _by_expert(results.structure.knockout)
-    profiles: dict[int, list[ExpertProfile]] = {layer: [] for layer in results.layers}
-    for row in rows(results.load):
+    masked, knockout = _by_expert(record.masked), _by_expert(record.knockout)
+    profiles: dict[int, list[ExpertProfile]] = {layer: [] for layer in design.layers}
+    for row in rows(record.load):
         place = row.layer, row.expert
         lines = [
             ProfileLine("Load", [_load(row)]),
-            ProfileLine("Topics", _topics(cells[place], results.alpha)),
+            ProfileLine("Topics", _topics(cells[place], design.alpha)),
             ProfileLine("Tokens", _tokens(tokens[place]), code=True),
             ProfileLine("Forms", _classes(forms[place])),
             ProfileLine("[MASK]", _masked(masked[place])),

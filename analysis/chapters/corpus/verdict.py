@@ -1,0 +1,35 @@
+"""The verdict on the corpus: what limits the answer on the side of the data."""
+
+from collections.abc import Iterator
+
+from ...data.design import Design
+from ...html.sentence import Sentence, capital
+from ...html.text import visible
+from ...statistics.permutations import MIN_DOCUMENTS_FOR_P, MIN_DOCUMENTS_FOR_TRUST
+from .measures import CorpusRecord as Record
+
+LONGEST_WARNING = 400
+SHOWN_BY = (
+    ("routing may follow size", "corpus"),
+    ("documents per topic", "corpus"),
+    ("routing may follow length", "lengths"),
+    ("use the same words", "overlap"),
+)  # words of an audit's warning → its subject; others are of no figure
+
+
+def corpus_sentences(record: Record, design: Design) -> Iterator[Sentence]:
+    """What limits the answer on the side of the data."""
+    fewest = record.fewest_documents
+    if MIN_DOCUMENTS_FOR_P <= fewest < MIN_DOCUMENTS_FOR_TRUST:
+        yield Sentence(
+            "corpus",
+            "warning",
+            f"Few documents: the smallest topic has {fewest}; below {MIN_DOCUMENTS_FOR_TRUST} "
+            "estimates are rough.",
+            "Raise corpus.splits.probe_documents, or use a larger corpus.",
+        )
+    for warning in record.audit.warnings if record.audit else ():
+        subject = next((name for words, name in SHOWN_BY if words in warning), "audit")
+        yield Sentence(
+            subject, "warning", capital(visible(warning, LONGEST_WARNING)), "Corpus audit."
+        )

@@ -1,0 +1,56 @@
+"""E2 and E3, topics: what an expert's name tells of the topic, and which experts tell it."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ...data.run import RunData
+from ...statistics.draws import Draws
+from ...statistics.permutations import permuted_topics
+from .cells import topic_expert_cells
+from .information import topic_information, topic_null
+from .origins import origin_information
+
+
+@dataclass(frozen=True)
+class TopicsRecord:
+    """What the routing has to do with topics.
+
+    Attributes:
+        information: `information.topic_information`.
+        cells: `cells.topic_expert_cells`.
+        origins: `origins.origin_information`; empty where each document is its own group.
+    """
+
+    information: pd.DataFrame
+    cells: pd.DataFrame
+    origins: pd.DataFrame
+
+
+def measure_topics(run: RunData, draws: Draws) -> TopicsRecord:
+    """Computes the record; one set of permutations serves layers, cells and groups."""
+    data = run.documents
+    null = topic_null(data, permuted_topics(draws.orders, data.topic_ids))
+    return TopicsRecord(
+        information=topic_information(data, null, draws.weights),
+        cells=topic_expert_cells(data, draws.weights, null.largest_cell),
+        origins=origin_information(data, run.groups, draws.orders),
+    )
+
+
+def information_by_layer(record: TopicsRecord) -> pd.DataFrame:
+    """The numbers of each layer that a summary holds."""
+    frame = record.information
+    return pd.DataFrame(
+        {
+            "layer": frame.layer,
+            "topic_information_bits": frame.bits,
+            "topic_information_share": frame.share,
+            "topic_information_interval_bits": list(
+                map(list, zip(frame.low, frame.high, strict=True))
+            ),
+            "band": frame.band,
+            "p_value": frame.p_value,
+            "family_p_value": frame.family_p_value,
+        }
+    )
