@@ -70,15 +70,19 @@ def measure_chapters(run: RunData, chapters: Sequence[Chapter] = CHAPTERS) -> Re
     Raises:
         UserError: the store holds nothing to analyse.
     """
-    generator = np.random.default_rng(run.seed)
-    draws = Draws(generator, len(run.documents.ids), run.settings.permutations, run.weights)
     records: dict[str, Any] = {}
     for chapter in chapters:
         used = {argument: _look_up(records, place) for argument, place in chapter.uses.items()}
-        record = chapter.measure(run, draws, **used)
+        record = chapter.measure(run, draws_of(run, chapter.name), **used)
         if record is not None:
             records[chapter.name] = record
     return records
+
+
+def draws_of(run: RunData, chapter: str) -> Draws:
+    """The draws of one chapter: a stream of its own, whatever other chapters there are."""
+    generator = np.random.default_rng([run.seed, *chapter.encode()])
+    return Draws(generator, len(run.documents.ids), run.settings.permutations, run.weights)
 
 
 def _look_up(records: Records, place: str) -> Any:
