@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from .errors import UserError
 
 FILE_NAME = "manifest.json"
+FORMAT = 1  # of every stage's folder; another number: the stage has to run again
 PACKAGES = (
     *("moescope", "torch", "transformers", "tokenizers", "datasets", "accelerate", "hydra-core"),
     *("aim", "pyarrow", "pandas", "numpy", "scipy", "scikit-learn", "plotly"),
@@ -22,33 +23,82 @@ PACKAGES = (
 class Manifest(BaseModel):
     """The record beside a finished stage's files; see docs/contracts.md for each field."""
 
+    format: int = FORMAT
     stage: str
     config: dict[str, Any]
     config_hash: str
     inputs: dict[str, str]
     fingerprint: str
     files: dict[str, str]
+    beside: dict[str, str] = {}
+    places: dict[str, str] = {}
     seed: int
     versions: dict[str, str]
     counts: dict[str, Any]
     started_at: str
     elapsed_s: float
     command: str
+    seal: str = ""
+
+    def sealed(self) -> "Manifest":
+        """Returns the manifest with the hash of all its other fields."""
+        as_read = Manifest.model_validate_json(self.model_dump_json())  # a NaN becomes null
+        return as_read.model_copy(update={"seal": as_read._hash()})
+
+    def is_intact(self) -> bool:
+        """Whether no field has changed since it was sealed."""
+        return self.seal == self._hash()
+
+    def _hash(self) -> str:
+        return digest(self.model_dump(mode="json", exclude={"seal"}))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
     """Reads a folder's manifest; None when the stage never finished there.
 
     Raises:
-        UserError: the file is there but is not a manifest.
+        UserError: it is damaged, no manifest, or of another version; says what to run again.
     """
     path = folder / FILE_NAME
     try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = _read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a moescope manifest; delete {folder} and rerun") from error
+    stage = content.get("stage") if isinstance(content, dict) else None
+    if not isinstance(stage, str) or not isinstance(content, dict):
+        raise UserError(f"{path}: not a moescope manifest; move {folder} away and rerun")
+    again = f"run `moescope {stage}` again"
+    if content.get("format") != FORMAT:
+        found = content.get("format", "none")
+        raise UserError(
+            f"{path}: another version of moescope wrote it (format {found}, here {FORMAT}); {again}"
+        )
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: damaged; {again}") from error
+    if not manifest.is_intact():
+        raise UserError(f"{path}: changed since it was written; {again}")
+    return manifest
+
+
+def stage_of(folder: Path) -> str | None:
+    """Returns the stage that wrote a folder, in whatever version; None if none did."""
+    try:
+        content = _read_json(folder / FILE_NAME)
+    except OSError:
+        return None
+    stage = content.get("stage") if isinstance(content, dict) else None
+    known = isinstance(stage, str) and {"config_hash", "fingerprint"} <= content.keys()
+    return stage if known else None
+
+
+def _read_json(path: Path) -> Any:
+    """Reads JSON; None for what is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def digest(value: object) -> str:

@@ -1,11 +1,7 @@
 """The contract that every stage keeps: skip when unchanged, write aside, rename when complete."""
 
-import errno
-import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -13,22 +9,50 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from filelock import FileLock
-
 from .errors import UserError
-from .manifest import FILE_NAME, Manifest, digest, hash_folder, package_versions, read_manifest
+from .folders import Aside, recover, written_aside
+from .manifest import (
+    FILE_NAME,
+    Manifest,
+    digest,
+    hash_file,
+    hash_folder,
+    package_versions,
+)
+from .ownership import MARK
+from .places import read_places
 from .progress import console
+from .results import (
+    changed_file,
+    files_beside,
+    is_kept,
+    is_result_of,
+    read_finished,
+    refuse_beside,
+    refuse_other_result,
+)
 from .schema import Config
+from .upstream import Sources, input_folders, locked, read_sources
+from .verification import note_hashes
 from .whole_files import write_whole
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """What a stage's function gets: the config, its upstream manifests, and where to write."""
+    """What a stage's function gets.
+
+    Attributes:
+        config: of the run.
+        output_dir: a temporary folder; becomes the stage's folder when the function returns.
+        inputs: upstream stage name → its manifest.
+        beside: for every name in `Stage.beside`, the file to write; it gets its name in `paths`
+            together with the folder.
+    """
 
     config: Config
-    output_dir: Path  # a temporary folder; becomes the stage's folder when the function returns
-    inputs: Mapping[str, Manifest]  # upstream stage name → its manifest
+    output_dir: Path
+    inputs: Mapping[str, Manifest]
+    beside: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,6 +70,9 @@ class Stage:
         optional_inputs: upstream stages that need not have run.
         side_sections: config sections that it reads but that cannot change its result.
         external: hashes of inputs outside the run (files, package versions).
+        folders: of other stages, read beside the inputs; those with a manifest are verified.
+        beside: fields of `paths`: single files that are published with the folder.
+        costly: whether its result took long and is kept whenever another takes its place.
         next_stage: what to type next.
         needs_experts: a pipeline leaves it out for a dense model.
     """
@@ -59,8 +86,15 @@ class Stage:
     optional_inputs: tuple[str, ...] = ()
     side_sections: tuple[str, ...] = ()
     external: Callable[[Config], Mapping[str, str]] = field(default=lambda config: {})
+    folders: Callable[[Config], Sequence[Path]] = field(default=lambda config: ())
+    beside: tuple[str, ...] = ()
+    costly: bool = False
     next_stage: str | None = None
     needs_experts: bool = False
+
+    def settings(self, config: Config) -> dict[str, Any]:
+        """The part of a config that decides the result, as the manifest keeps it."""
+        return config.model_dump(mode="json", include={*self.sections, "seed"})
 
 
 def later(place: str) -> Callable[..., Any]:
@@ -81,137 +115,73 @@ def execute(stage: Stage, config: Config, command: str) -> Manifest:
     Args:
         stage: what to run.
         config: the run's config.
-        command: the command line, for the manifest.
+        command: the command line, for the manifest and for whoever waits.
 
     Raises:
-        UserError: an upstream folder is missing or of another chain of results, the output folder
-            holds something else, or it cannot be written.
+        UserError: an upstream folder is missing, damaged or of another chain of results, the
+            output folder holds something else, or it cannot be written.
     """
-    target: Path = getattr(config.paths, stage.output)
-    inputs = _upstream(stage, config)
-    _refuse_mixed(stage, config, inputs)
-    sections = config.model_dump(mode="json", include={*stage.sections, "seed"})
-    input_hashes = {name: manifest.fingerprint for name, manifest in inputs.items()}
-    input_hashes |= stage.external(config)
-    config_hash = digest(sections)
-    with _locked(target):
-        _refuse_foreign(stage, target)
-        finished = read_manifest(target)
-        unchanged = (
-            finished is not None
-            and finished.stage == stage.name
-            and finished.config_hash == config_hash
-            and finished.inputs == input_hashes
-        )
-        if finished is not None and unchanged and not config.force:
-            console.print(f"{stage.name}: up to date in {target} (force=true redoes it)")
-            return finished
-        started_at, clock = datetime.now(UTC), time.monotonic()
-        with _written_aside(target) as output_dir:
-            counts = stage.run(StageRun(config, output_dir, inputs))
-            files = hash_folder(output_dir)
-            manifest = Manifest(
-                stage=stage.name,
-                config=sections,
-                config_hash=config_hash,
-                inputs=input_hashes,
-                fingerprint=digest(files),
-                files=files,
-                seed=config.seed,
-                versions=dict(package_versions()),
-                counts=dict(counts),
-                started_at=started_at.isoformat(timespec="seconds"),
-                elapsed_s=round(time.monotonic() - clock, 3),
-                command=command,
-            )
-            write_whole(output_dir / FILE_NAME, manifest.model_dump_json(indent=1) + "\n")
+    target = _real(getattr(config.paths, stage.output))
+    with input_folders(stage, config, command), locked(target, command):
+        recover(target)
+        sources = read_sources(stage, config)
+        refuse_other_result(stage, target)
+        finished = read_finished(target)
+        same = finished is not None and is_result_of(finished, stage, config, sources.hashes)
+        if finished is not None and same and not config.force:
+            if (changed := changed_file(stage, config, target, finished)) is None:
+                console.print(f"{stage.name}: up to date in {target} (force=true redoes it)")
+                return finished
+            console.print(f"{stage.name}: {changed} has changed since it was written; redoing")
+        beside = files_beside(stage, config)
+        refuse_beside(config, beside, finished)
+        with written_aside(target, f"paths.{stage.output}", beside.values()) as aside:
+            manifest = _work(stage, config, command, sources, aside, beside)
+            if read_sources(stage, config) != sources:
+                raise UserError(
+                    f"{stage.name}: what it reads was changed by another command meanwhile, so "
+                    f"nothing was written; run `moescope {stage.name}` again"
+                )
+            aside.keeps_old = is_kept(stage, config, finished, manifest)
+        note_hashes(target, manifest.files)
     console.print(f"{stage.name}: wrote {target} in {manifest.elapsed_s:,.1f} s")
     return manifest
 
 
-def _upstream(stage: Stage, config: Config) -> dict[str, Manifest]:
-    manifests = {}
-    for name, key in stage.inputs.items():
-        folder: Path = getattr(config.paths, key)
-        manifest = read_manifest(folder)
-        if manifest is not None:
-            manifests[name] = manifest
-        elif name not in stage.optional_inputs:
-            raise UserError(
-                f"{folder}: no finished {name} stage there; run `moescope {name}` first"
-            )
-    return manifests
+def _work(
+    stage: Stage,
+    config: Config,
+    command: str,
+    sources: Sources,
+    aside: Aside,
+    beside: Mapping[str, Path],
+) -> Manifest:
+    """Lets the stage write aside and adds its manifest."""
+    started_at, clock = datetime.now(UTC), time.monotonic()
+    written = {name: aside.beside[path] for name, path in beside.items()}
+    counts = stage.run(StageRun(config, aside.folder, sources.manifests, written))
+    files = {name: value for name, value in hash_folder(aside.folder).items() if name != MARK}
+    settings = stage.settings(config)
+    manifest = Manifest(
+        stage=stage.name,
+        config=settings,
+        config_hash=digest(settings),
+        inputs=dict(sources.hashes),
+        fingerprint=digest(files),
+        files=files,
+        beside={name: hash_file(path) for name, path in written.items() if path.exists()},
+        places=read_places(config.paths),
+        seed=config.seed,
+        versions=dict(package_versions()),
+        counts=dict(counts),
+        started_at=started_at.isoformat(timespec="seconds"),
+        elapsed_s=round(time.monotonic() - clock, 3),
+        command=command,
+    ).sealed()
+    write_whole(aside.folder / FILE_NAME, manifest.model_dump_json(indent=1) + "\n")
+    return manifest
 
 
-def _refuse_mixed(stage: Stage, config: Config, inputs: Mapping[str, Manifest]) -> None:
-    """Refuses inputs of which one was made from another result than the other now holds."""
-    folders = {name: getattr(config.paths, key) for name, key in stage.inputs.items()}
-    for name, manifest in inputs.items():
-        for other in manifest.inputs.keys() & inputs.keys():
-            if manifest.inputs[other] != inputs[other].fingerprint:
-                raise UserError(
-                    f"{folders[name]}: made from another result of {other} than {folders[other]} "
-                    f"now holds; redo `moescope {name}`, or name the one that it was made from "
-                    f"with paths.{stage.inputs[other]}"
-                )
-
-
-def _refuse_foreign(stage: Stage, target: Path) -> None:
-    """Refuses to replace what the stage has not written."""
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    manifest = read_manifest(target) if target.is_dir() else None
-    if manifest is not None and manifest.stage == stage.name:
-        return
-    holds = f"a result of {manifest.stage}" if manifest else "files that no stage wrote"
-    raise UserError(
-        f"{target}: holds {holds}, which {stage.name} would replace; choose another folder with "
-        f"paths.{stage.output}"
-    )
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Keeps two processes from writing one folder."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(target.parent / f".{target.name}.lock")
-        lock.acquire()
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _written_aside(target: Path) -> Iterator[Path]:
-    """Gives a temporary sibling of `target` that replaces it only if the block ends well."""
-    partial = target.parent / f".{target.name}.partial"
-    replaced = target.parent / f".{target.name}.replaced"
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        yield partial
-        shutil.rmtree(replaced, ignore_errors=True)
-        if target.exists():
-            target.rename(replaced)
-        partial.rename(target)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except Exception as error:
-        if isinstance(error, OSError) and str(error.filename or "").startswith(str(partial)):
-            raise _unwritable(target, error) from error
-        if os.strerror(errno.ENOSPC) in f"{error} {error.__cause__}":  # not every library's OSError
-            raise _unwritable(target, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
-        raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _unwritable(target: Path, error: OSError) -> UserError:
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    place = error.filename or target
-    return UserError(
-        f"{place}: cannot write ({reason}); make room or choose another place with paths.*"
-    )
+def _real(target: Path) -> Path:
+    """Follows a link that stands in the place of the folder: what it leads to is replaced."""
+    return target.resolve() if target.is_symlink() else target

@@ -1,6 +1,13 @@
 """The stages: what each reads and writes. Their work is imported when they run, not before."""
 
+from pathlib import Path
+
 from .stage import Stage, later
+
+
+def _given(folder: str | Path | None) -> list[Path]:
+    return [] if folder is None else [Path(folder)]
+
 
 CORPUS = Stage(
     name="corpus",
@@ -31,6 +38,9 @@ TRAIN = Stage(
     side_sections=("tracking",),
     run=later("moescope.train.train:run"),
     external=later("moescope.train.fingerprints:start_fingerprint"),
+    folders=lambda config: _given(config.train.start_from),
+    beside=("metrics",),
+    costly=True,
     next_stage="route",
 )
 ROUTE = Stage(
@@ -41,6 +51,8 @@ ROUTE = Stage(
     sections=("route",),
     run=later("moescope.inference.route:record_split"),
     external=later("moescope.inference.checkpoints.fingerprints:recorded"),
+    folders=lambda config: _given(config.route.model or config.paths.model),
+    costly=True,
     next_stage="report",
     needs_experts=True,
 )
@@ -72,6 +84,8 @@ IMPORT = Stage(
     sections=("checkpoint", "router"),
     run=later("moescope.inference.checkpoints.import_checkpoint:run"),
     external=later("moescope.inference.checkpoints.fingerprints:imported"),
+    folders=lambda config: _given(config.checkpoint.source),
+    costly=True,
 )
 EXPORT = Stage(
     name="export",
@@ -81,6 +95,7 @@ EXPORT = Stage(
     sections=("export",),
     run=later("moescope.inference.checkpoints.export_checkpoint:run"),
     external=later("moescope.inference.checkpoints.fingerprints:exported"),
+    folders=lambda config: _given(config.export.model or config.paths.model),
 )
 
 PIPELINE = (CORPUS, MASK, TRAIN, ROUTE, REPORT)

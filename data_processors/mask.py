@@ -1,7 +1,8 @@
 """The mask stage: a corpus becomes tokenised examples with fixed evaluation masks."""
 
+import fnmatch
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def mask_corpus(run: StageRun) -> dict[str, Any]:
             f"{corpus_dir / 'manifest.json'}: counts.topics names no topics; "
             "redo it with `moescope corpus force=true`"
         )
-    shards = {split: _shards(corpus_dir, split) for split in SPLITS}
+    listed = run.inputs["corpus"].files
+    shards = {split: _shards(corpus_dir, split, listed) for split in SPLITS}
     tokenizer = _make_tokenizer(config, shards["train"])
     tokenizer.save_pretrained(run.output_dir / "tokenizer")
     facts = tokenizer_facts(tokenizer)
@@ -72,13 +74,13 @@ def mask_corpus(run: StageRun) -> dict[str, Any]:
     }
 
 
-def _shards(corpus_dir: Path, split: str) -> list[Path]:
-    """Lists the shards of a split.
+def _shards(corpus_dir: Path, split: str, listed: Collection[str]) -> list[Path]:
+    """Lists the shards of a split among the files that the corpus' manifest lists.
 
     Raises:
         UserError: a split that every run needs is empty.
     """
-    paths = sorted(corpus_dir.glob(f"{split}-*.parquet"))
+    paths = [corpus_dir / name for name in sorted(fnmatch.filter(listed, f"{split}-*.parquet"))]
     if not _num_rows(paths) and split not in OPTIONAL_SPLITS:
         raise UserError(
             f"{corpus_dir}: the {split} split has no documents; take more documents or raise "

@@ -1,6 +1,5 @@
 """The train stage: a dataset in, a model with its tokenizer and metrics out."""
 
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -86,7 +85,7 @@ def run(stage: StageRun) -> Mapping[str, Any]:
         if aim is not None:
             aim.set("results", counts)
     save(model, tokenizer, stage.output_dir)
-    publish(checkpoints.metrics, config.paths.metrics)
+    shutil.copyfile(checkpoints.metrics, stage.beside["metrics"])
     report(counts, is_causal=config.model.is_causal)
     return counts
 
@@ -225,14 +224,6 @@ def save(model: LanguageModel, tokenizer: Any, folder: Path) -> None:
     model.register_for_auto_class(f"AutoModelFor{kind}")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def publish(source: Path, target: Path) -> None:
-    """Replaces the finished run's metrics in one step."""
-    partial = target.with_name(f".{target.name}.partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, partial)
-    os.replace(partial, target)
 
 
 if __name__ == "__main__":

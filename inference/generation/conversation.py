@@ -3,11 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from ...configs.errors import UserError
+from ...configs.ownership import free_sibling, is_json_lines, numbered, refuse_foreign
+from ...configs.progress import console as messages
 from ...configs.terminal import printable
 from ..checkpoints.loaded_model import LoadedModel, TokenUse
 from .answer_display import SideBySide, Streamed, open_display
@@ -134,8 +137,10 @@ class Conversation:
             "settings": settings.model_dump(include=keys),
             "answers": [asdict(answer) for answer in answers],
         }
+        if not self._answered:
+            claim_answers(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a" if self._answered else "w", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def describe(self) -> str:
@@ -155,3 +160,16 @@ def shown_layer(model: LoadedModel, layer: int | None) -> int:
             f"{', '.join(map(str, model.layers))} only"
         )
     return model.layers[-1] if layer is None else layer
+
+
+def claim_answers(path: Path) -> None:
+    """Makes room for a file of answers; an earlier one is kept under a number.
+
+    Raises:
+        UserError: another's file is there.
+    """
+    refuse_foreign(path, "--json", ours=is_json_lines(path, "prompt", "answers"))
+    if path.exists() and path.stat().st_size:
+        kept = numbered(path, free_sibling(path))
+        path.rename(kept)
+        messages.print(f"{path}: the earlier answers are kept as {kept}", markup=False)

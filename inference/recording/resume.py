@@ -6,7 +6,6 @@ a pass may be killed at any moment. All sums are exact: the store is the same to
 """
 
 import json
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from ...configs.ownership import make_ours, remove_ours
 from ...configs.progress import console
 from ...configs.whole_files import write_json
 from .recorder import RoutingRecorder
@@ -105,7 +105,8 @@ class Spool:
         """Saves the chunks up to this number, unless they are."""
         if self._saves[-1:] == [chunks]:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.folder.exists():
+            make_ours(self.folder, "paths.routing")
         if self._waiting:
             with pa.ipc.new_file(self._documents(chunks), self._waiting[0].schema) as sink:
                 for batch in self._waiting:
@@ -129,7 +130,7 @@ class Spool:
 
     def discard(self) -> None:
         """Removes the spool: the store is complete, or nothing in it is of use."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_ours(self.folder, "paths.routing")
 
     def _read(self) -> Recorded | None:
         """Reads everything before anything is given back: all of it is whole, or none is used."""

@@ -78,7 +78,7 @@ def _manifest(folder: Path, stage: str, counts: dict[str, Any]) -> None:
         elapsed_s=10.0,
         command=f"moescope {stage}",
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
+    (folder / "manifest.json").write_text(manifest.sealed().model_dump_json())
 
 
 def _audit(plan: Planted, warnings: tuple[str, ...]) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def amend(folder: Path, fingerprint: str, inputs: dict[str, str], config: dict) 
     manifest = Manifest.model_validate_json(path.read_text())
     changes = {"fingerprint": fingerprint, "inputs": inputs, "config": manifest.config | config}
     counts = manifest.counts | {"tokenizer_hash": "t"}
-    path.write_text(manifest.model_copy(update={**changes, "counts": counts}).model_dump_json())
+    changed = manifest.model_copy(update={**changes, "counts": counts})
+    path.write_text(changed.sealed().model_dump_json())
 
 
 @pytest.fixture(scope="module")

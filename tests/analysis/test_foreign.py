@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
 
+from moescope.configs.manifest import Manifest
 from tests.conftest import Command
 
 from .runs import make_report, write_run
@@ -74,8 +75,9 @@ def test_a_foreign_checkpoint_is_reported_without_a_train_stage(
 def test_the_runs_own_training_is_not_told_of_another_model(tmp_path: Path) -> None:
     config = write_run(tmp_path, Planted(), ("report.formats=[]",))
     route = config.paths.routing / "manifest.json"
-    manifest = json.loads(route.read_text())
-    route.write_text(json.dumps(manifest | {"inputs": {"model": "2" * 32}}))
+    manifest = Manifest.model_validate_json(route.read_text())
+    other = manifest.model_copy(update={"inputs": {"model": "2" * 32}})
+    route.write_text(other.sealed().model_dump_json())
     summary = json.loads((make_report(config) / "summary.json").read_text())
     assert "validation_loss" not in summary
     assert not [sentence for sentence in summary["verdict"] if sentence["subject"] == "model"]

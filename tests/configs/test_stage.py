@@ -1,6 +1,5 @@
 """The stage contract: skip, redo, rename when complete, never half-written."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from moescope.configs.compose import compose_config
 from moescope.configs.errors import UserError
 from moescope.configs.manifest import hash_folder, read_manifest
+from moescope.configs.ownership import make_ours
 from moescope.configs.schema import Config
 from moescope.configs.stage import Stage, StageRun, execute
 
@@ -24,6 +24,12 @@ def make_stage(work: Callable[[StageRun], Mapping[str, Any]], **changes: Any) ->
         "sections": ("source", "corpus"),
     }
     return Stage(run=work, **(values | changes))
+
+
+def mask_of(work: Callable[[StageRun], Mapping[str, Any]], **changes: Any) -> Stage:
+    """Builds a stage that reads the corpus."""
+    own = {"name": "mask", "output": "dataset", "inputs": {"corpus": "corpus"}}
+    return make_stage(work, **(own | {"sections": ("dataset",)} | changes))
 
 
 def config_in(folder: Path, *overrides: str) -> Config:
@@ -143,11 +149,12 @@ def test_a_failure_leaves_the_earlier_result_untouched(
 
 def test_what_a_killed_run_left_is_not_read(tmp_path: Path) -> None:
     partial = tmp_path / "run" / ".corpus.partial"
-    partial.mkdir(parents=True)
+    make_ours(partial, "paths.corpus")
     (partial / "old.txt").write_text("half")
     execute(make_stage(Work()), config_in(tmp_path), "test")
     names = {path.name for path in (tmp_path / "run" / "corpus").iterdir()}
     assert names == {"file.txt", "manifest.json"}
+    assert not partial.exists()
 
 
 def test_the_manifest_says_what_was_done(tmp_path: Path) -> None:
@@ -162,9 +169,27 @@ def test_the_manifest_says_what_was_done(tmp_path: Path) -> None:
     assert list(manifest.files) == ["file.txt"]
 
 
-def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
-    folder = tmp_path / "run" / "corpus"
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"stage": "corpus"}))
-    with pytest.raises(UserError, match="not a moescope manifest"):
-        execute(make_stage(Work()), config_in(tmp_path), "test")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: "{", "not a moescope manifest"),
+        (lambda text: "[" * 100_000, "not a moescope manifest"),
+        (lambda text: text.replace('"format": 1', '"format": 99'), "another version.*format 99"),
+        (lambda text: text.replace('"format": 1,', ""), "another version.*format none"),
+        (lambda text: text.replace('"calls": 1', '"calls": 9'), "changed since it was written"),
+        (lambda text: text.replace('"seed": 0', '"seed": "x"'), "damaged"),
+    ],
+)
+def test_a_manifest_of_no_use_says_what_to_run_again(
+    tmp_path: Path, change: Callable[[str], str], words: str
+) -> None:
+    first, second = make_stage(Work()), mask_of(Work())
+    execute(first, config_in(tmp_path), "test")
+    path = tmp_path / "run" / "corpus" / "manifest.json"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=words) as refused:
+        execute(second, config_in(tmp_path), "test")
+    if "not a moescope" not in words:
+        assert "run `moescope corpus` again" in str(refused.value)
+        execute(first, config_in(tmp_path), "test")  # and that helps
+        execute(second, config_in(tmp_path), "test")

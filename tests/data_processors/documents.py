@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from moescope.configs.manifest import FILE_NAME, Manifest
+from moescope.configs.manifest import FILE_NAME, Manifest, hash_folder
 from moescope.data_processors.documents import METADATA
 
 TOPICS = ["birds", "trains"]
@@ -53,7 +53,7 @@ def write_manifest(folder: Path, topics: list[str] | None = None) -> None:
         config_hash="",
         inputs={},
         fingerprint="corpus",
-        files={},
+        files={n: h for n, h in hash_folder(folder).items() if n != FILE_NAME},
         seed=0,
         versions={},
         counts={} if topics is None else {"topics": topics},
@@ -61,7 +61,7 @@ def write_manifest(folder: Path, topics: list[str] | None = None) -> None:
         elapsed_s=0.0,
         command="",
     )
-    (folder / FILE_NAME).write_text(manifest.model_dump_json(), encoding="utf-8")
+    (folder / FILE_NAME).write_text(manifest.sealed().model_dump_json(), encoding="utf-8")
 
 
 def write_corpus(folder: Path, train: int = 120, held_out: int = 20) -> None:

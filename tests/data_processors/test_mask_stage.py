@@ -85,6 +85,7 @@ def test_two_runs_write_the_same_bytes(runs: Path) -> None:
 
 def test_tokenizer_sees_the_training_split_alone(runs: Path) -> None:
     write_split(runs / "t" / "corpus", "validation", [(topic, "žluťoučký kůň") for topic in TOPICS])
+    write_manifest(runs / "t" / "corpus", TOPICS)
     config = compose_config(
         ["name=t", f"paths.runs={runs}", "tokenizer=char", "dataset.sequence_length=32"]
     )
@@ -118,6 +119,7 @@ def test_pretrained_tokenizer_serves_and_its_files_count(runs: Path) -> None:
 @pytest.mark.parametrize("split", ["train", "validation", "probe"])
 def test_empty_split_is_refused(runs: Path, split: str) -> None:
     write_split(runs / "t" / "corpus", split, [])
+    write_manifest(runs / "t" / "corpus", TOPICS)
     with pytest.raises(UserError, match=f"the {split} split has no documents"):
         run_stage(runs)
 

@@ -84,15 +84,16 @@ def test_killed_while_saving_falls_back_to_the_save_before(
     manifest, model, _ = whole
     redo(dataset)
     calls = []
+    replace = Path.replace
 
-    def dies(source: Path, target: Path) -> None:
+    def dies(source: Path, target: Path) -> Path:
         calls.append(target)
         if len(calls) == 2:
             raise Killed
-        source.replace(target)
+        return replace(source, target)
 
     with monkeypatch.context() as patched:
-        patched.setattr("moescope.inference.recording.resume.os.replace", dies)
+        patched.setattr(Path, "replace", dies)
         with pytest.raises(Killed):
             route(dataset, model, BATCHES)
     again, _ = route(dataset, model, BATCHES)

@@ -215,7 +215,7 @@ def test_another_tokenizer_beside_the_dataset_is_refused(
     state["model"]["merges"].pop()
     path.write_text(json.dumps(state))
     config = make_config("tracking=none", f"paths.dataset={tmp_path / 'dataset'}")
-    with pytest.raises(UserError, match=r"tokenizer: its hash .*rerun `moescope mask`"):
+    with pytest.raises(UserError, match=r"tokenizer\.json: is not what `moescope mask` wrote"):
         train(config)
 
 
