@@ -3,8 +3,8 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from .definition import Stage
 from .errors import UserError
 from .manifest import FILE_NAME, Manifest, digest, hash_file, read_manifest, stage_of
 from .ownership import is_json_lines, refuse_foreign
@@ -12,11 +12,8 @@ from .progress import console
 from .schema import Config
 from .verification import damaged
 
-if TYPE_CHECKING:
-    from .stage import Stage
 
-
-def changed_file(stage: "Stage", config: Config, target: Path, manifest: Manifest) -> Path | None:
+def changed_file(stage: Stage, config: Config, target: Path, manifest: Manifest) -> Path | None:
     """Finds a file of a finished result that is not as the stage wrote it; None = all are."""
     if name := damaged(target, manifest):
         return target / name
@@ -34,7 +31,7 @@ def has_hash(path: Path, expected: str) -> bool:
         return False
 
 
-def refuse_other_result(stage: "Stage", target: Path) -> None:
+def refuse_other_result(stage: Stage, target: Path) -> None:
     """Refuses to replace what the stage has not written."""
     writer = stage_of(target) if target.is_dir() else None
     if writer is not None and writer != stage.name:
@@ -46,7 +43,7 @@ def refuse_other_result(stage: "Stage", target: Path) -> None:
     refuse_foreign(target, f"paths.{stage.output}", ours=empty or writer == stage.name)
 
 
-def files_beside(stage: "Stage", config: Config) -> dict[str, Path]:
+def files_beside(stage: Stage, config: Config) -> dict[str, Path]:
     return {name: getattr(config.paths, name) for name in stage.beside}
 
 
@@ -70,14 +67,14 @@ def read_finished(target: Path) -> Manifest | None:
 
 
 def is_result_of(
-    manifest: Manifest, stage: "Stage", config: Config, inputs: Mapping[str, str]
+    manifest: Manifest, stage: Stage, config: Config, inputs: Mapping[str, str]
 ) -> bool:
     """Whether a manifest is of the same stage, settings and inputs."""
     wanted = stage.name, digest(stage.settings(config)), inputs
     return (manifest.stage, manifest.config_hash, manifest.inputs) == wanted
 
 
-def is_kept(stage: "Stage", config: Config, old: Manifest | None, new: Manifest) -> bool:
+def is_kept(stage: Stage, config: Config, old: Manifest | None, new: Manifest) -> bool:
     """Whether the result that is replaced is kept: this command would not give it again."""
     target: Path = getattr(config.paths, stage.output)
     if old is None or changed_file(stage, config, target, old) is not None:

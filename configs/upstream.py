@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from .definition import Stage
 from .errors import UserError
 from .folders import recover, unwritable
 from .locks import reading, writing
@@ -14,9 +14,6 @@ from .manifest import FILE_NAME, Manifest, read_manifest
 from .results import has_hash
 from .schema import Config
 from .verification import verify
-
-if TYPE_CHECKING:
-    from .stage import Stage
 
 
 @dataclass(frozen=True)
@@ -27,14 +24,14 @@ class Sources:
     hashes: Mapping[str, str]
 
 
-def upstream_folders(stage: "Stage", config: Config) -> list[Path]:
+def upstream_folders(stage: Stage, config: Config) -> list[Path]:
     """Lists the folders that a stage reads and another stage has written."""
     inputs = [getattr(config.paths, key) for key in stage.inputs.values()]
     return [*inputs, *(f for f in stage.folders(config) if (f / FILE_NAME).exists())]
 
 
 @contextmanager
-def input_folders(stage: "Stage", config: Config, command: str) -> Iterator[None]:
+def input_folders(stage: Stage, config: Config, command: str) -> Iterator[None]:
     """Keeps the folders upstream from being replaced while the stage runs."""
     target = Path(os.path.abspath(getattr(config.paths, stage.output)))
     with ExitStack() as stack:
@@ -53,7 +50,7 @@ def input_folders(stage: "Stage", config: Config, command: str) -> Iterator[None
         yield
 
 
-def read_sources(stage: "Stage", config: Config) -> Sources:
+def read_sources(stage: Stage, config: Config) -> Sources:
     """Reads and verifies what is upstream."""
     manifests = _upstream(stage, config)
     _refuse_mixed(stage, config, manifests)
@@ -67,7 +64,7 @@ def read_sources(stage: "Stage", config: Config) -> Sources:
     return Sources(manifests, hashes | dict(stage.external(config)))
 
 
-def _upstream(stage: "Stage", config: Config) -> dict[str, Manifest]:
+def _upstream(stage: Stage, config: Config) -> dict[str, Manifest]:
     manifests = {}
     for name, key in stage.inputs.items():
         folder: Path = getattr(config.paths, key)
@@ -92,7 +89,7 @@ def _verify_beside(config: Config, manifest: Manifest) -> None:
             )
 
 
-def _refuse_mixed(stage: "Stage", config: Config, inputs: Mapping[str, Manifest]) -> None:
+def _refuse_mixed(stage: Stage, config: Config, inputs: Mapping[str, Manifest]) -> None:
     """Refuses inputs of which one was made from another result than the other now holds."""
     folders = {name: getattr(config.paths, key) for name, key in stage.inputs.items()}
     for name, manifest in inputs.items():
