@@ -28,13 +28,12 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from moescope.analysis.chapters import measure_chapters, write_verdict
 from moescope.analysis.data.audit import read_audit
 from moescope.analysis.data.curves import read_training_curves
-from moescope.analysis.findings import Findings, gather_findings
+from moescope.analysis.data.run import RunData, read_run
 from moescope.analysis.html.page import render
 from moescope.analysis.report import draw_page
-from moescope.analysis.results import analyse_routing
-from moescope.analysis.verdict import write_verdict
 from moescope.configs.compose import compose_config
 from moescope.configs.manifest import read_manifest
 from moescope.configs.schema import Config
@@ -48,8 +47,8 @@ IDLE = "new Promise(done => requestIdleCallback(() => done(performance.now())))"
 STAGES = {"corpus": "corpus", "mask": "dataset", "train": "model", "route": "routing"}
 
 
-def large_findings(folder: Path, documents: int) -> tuple[Config, Findings]:
-    """Analyses a planted store, filled up with everything that the page can show.
+def large_run(folder: Path, documents: int) -> tuple[Config, RunData]:
+    """Opens a planted store, filled up with everything that the page can show.
 
     Args:
         folder: for the run.
@@ -67,16 +66,14 @@ def large_findings(folder: Path, documents: int) -> tuple[Config, Findings]:
     )
     config = write_run(folder, plan)
     store = filled(RoutingStore.open(config.paths.routing), np.random.default_rng(0))
-    results = analyse_routing(store, config.report, config.seed)
     audit, paths = read_audit(config.paths.corpus / "audit.json"), config.paths
     manifests = {name: read_manifest(getattr(paths, key)) for name, key in STAGES.items()}
-    return config, Findings(
+    return config, RunData(
         store=store,
-        results=results,
+        settings=config.report,
+        seed=config.seed,
         audit=audit,
         curves=read_training_curves(paths.metrics),
-        quality=None,
-        verdict=write_verdict(results, None, audit.warnings),
         manifests={name: manifest for name, manifest in manifests.items() if manifest},
         started_at=time.monotonic(),
     )
@@ -130,17 +127,19 @@ def filled(store: RoutingStore, generator: np.random.Generator) -> RoutingStore:
     )
 
 
-def run_findings(run: Path) -> tuple[Config, Findings]:
-    """Analyses a finished run again (every manifest of it must be there)."""
+def finished_run(run: Path) -> tuple[Config, RunData]:
+    """Opens a finished run (every manifest of it must be there)."""
     manifests = {name: read_manifest(run / folder) for name, folder in STAGES.items()}
     config = compose_config([f"name={run.name}", f"paths.runs={run.parent}"])
-    return config, gather_findings(config, {n: m for n, m in manifests.items() if m})
+    return config, read_run(config, {n: m for n, m in manifests.items() if m})
 
 
-def measure(browser: Browser, config: Config, findings: Findings, path: Path) -> dict[str, Any]:
+def measure(browser: Browser, config: Config, run: RunData, path: Path) -> dict[str, Any]:
     """Builds a page and looks at it in the browser."""
+    records = measure_chapters(run)
+    verdict = write_verdict(records, run.design)
     clock = time.monotonic()
-    text = render(draw_page(config, findings))
+    text = render(draw_page(config.name, run, records, verdict))
     build_s = time.monotonic() - clock
     path.write_text(text, encoding="utf-8")
     url, requests, errors = path.as_uri(), set[str](), []
@@ -190,8 +189,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         folder = Path(scratch)
         if (options.run / "routing").exists():
-            result["demo"] = measure(browser, *run_findings(options.run), folder / "demo.html")
-        large = large_findings(folder / "runs", 15 if options.quick else 50)
+            result["demo"] = measure(browser, *finished_run(options.run), folder / "demo.html")
+        large = large_run(folder / "runs", 15 if options.quick else 50)
         result["large"] = measure(browser, *large, folder / "large.html")
         browser.close()
     shown = {name: values for name, values in result.items() if values}

@@ -36,7 +36,7 @@ from moescope.analysis.chapters.topics.information import topic_information, top
 from moescope.analysis.chapters.topics.origins import origin_information
 from moescope.analysis.data.documents import DocumentCounts
 from moescope.analysis.data.sample import TokenSample
-from moescope.analysis.data.token_types import Form
+from moescope.analysis.data.token_types import TypeCounts
 from moescope.analysis.statistics.bootstrap import poisson_weights
 from moescope.analysis.statistics.permutations import (
     document_orders,
@@ -154,7 +154,7 @@ def measure(documents: int, permutations: int) -> Stopwatch:
     watch.lap("E6")
     counts = generator.integers(0, 9, (TYPES, LAYERS, EXPERTS))
     tokens = counts[:, 0].sum(axis=-1)
-    form_information({"token": Form([""] * TYPES, tokens, counts)}, data.layers, generator)
+    form_information({"token": TypeCounts([""] * TYPES, tokens, counts)}, data.layers, generator)
     watch.lap("E7")
     coactivation_pairs(pairs, tokens_of_pairs, data.layers, TOP_K)
     layer_flow(flows, data.layers, generator)

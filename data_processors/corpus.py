@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,10 @@ def build_corpus(run: StageRun) -> Mapping[str, Any]:
     spool.unlink()
     audit = audit_corpus(topics, topic, split, cleaner.kept, cleaner.tally, counts)
     searched = run.config.corpus.clean.near_duplicates
-    audit["warnings"] = list_warnings(audit, near_searched=searched)
-    for warning in audit["warnings"]:
-        console.print(f"corpus: {warning}", markup=False, style="yellow", soft_wrap=True)
+    warnings = list_warnings(audit, near_searched=searched)
+    for warning in warnings:
+        console.print(f"corpus: {warning.text}", markup=False, style="yellow", soft_wrap=True)
+    audit["warnings"] = [asdict(warning) for warning in warnings]
     write_json(run.output_dir / AUDIT, audit)
     return {
         "documents": {name: sum(audit["documents"][name].values()) for name in SPLITS},

@@ -14,7 +14,6 @@ FOLDERS = ("configs", "model", "data_processors", "train", "inference", "analysi
 MODEL_MAY_IMPORT = {"torch", "transformers", "huggingface_hub"}  # the last for @strict configs
 STATISTICS_MAY_IMPORT = {"numpy", "scipy", "pandas"}
 HASHING = "configs.splitmix"  # bits of arrays, no subject
-ANALYSIS = ("statistics", "data", "html", "chapters", "comparison")
 
 
 def module_name(path: Path) -> str:
@@ -48,9 +47,28 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
     return own, others
 
 
-def part_of_analysis(name: str) -> str:
-    """The folder of `analysis/` that a module lies in; its own name for a module at the top."""
-    return name.split(".")[1] if "." in name else ""
+def test_no_chapter_imports_another() -> None:
+    for name, path in MODULES.items():
+        if not name.startswith("analysis.chapters.") or name == "analysis.chapters.chapter":
+            continue
+        chapter = name.split(".")[2]
+        for imported in imports(path)[0]:
+            part = imported.split(".")
+            of_a_chapter = part[:2] == ["analysis", "chapters"] and part[2:] != ["chapter"]
+            assert not of_a_chapter or part[2:3] == [chapter], f"{name} imports {imported}"
+
+
+def test_parts_of_the_analysis_know_only_those_before_them() -> None:
+    order = ("statistics", "data", "html", "chapters", "comparison")
+    for name, path in MODULES.items():
+        if not name.startswith("analysis."):
+            continue
+        own = name.split(".")[1]
+        allowed = order[: order.index(own) + 1] if own in order else order
+        for imported in imports(path)[0]:
+            if imported.startswith("analysis."):
+                part = imported.split(".")[1]
+                assert part in allowed, f"{name} imports {imported}"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

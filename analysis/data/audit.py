@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ...configs.errors import UserError
+from ...data_processors.audit_warnings import AuditWarning
 
 LENGTHS = ["p5", "p25", "median", "p75", "p95", "max"]
 
@@ -25,7 +26,7 @@ class CorpusAudit:
         quality: `topic, non_latin_share, largest_origin_share`.
         duplicates: `kind, found, removed, within_topics, across_topics, across_splits`.
         removed: reason → documents.
-        warnings: in words.
+        warnings: what it should make a reader wary of.
     """
 
     topics: tuple[str, ...]
@@ -35,7 +36,7 @@ class CorpusAudit:
     quality: pd.DataFrame
     duplicates: pd.DataFrame
     removed: Mapping[str, int]
-    warnings: tuple[str, ...]
+    warnings: tuple[AuditWarning, ...]
 
 
 def read_audit(path: Path) -> CorpusAudit:
@@ -80,7 +81,7 @@ def corpus_audit(audit: Mapping[str, Any]) -> CorpusAudit:
         quality=pd.DataFrame(quality),
         duplicates=pd.DataFrame(kinds),
         removed=dict(audit["removed"]),
-        warnings=tuple(audit["warnings"]),
+        warnings=tuple(AuditWarning(**warning) for warning in audit["warnings"]),
     )
 
 

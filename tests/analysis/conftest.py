@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from moescope.data_processors.audit_warnings import AuditWarning
+
 from .browsing import CHROMIUM
 from .runs import make_report, write_run
 from .stores import Planted
@@ -51,7 +53,11 @@ def plain(plain_report: Path) -> str:
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     plan = Planted(topics=HOSTILE, effect=1.5, token_names=TOKENS)
-    config = write_run(tmp_path_factory.mktemp("hostile"), plan, warnings=("<i>look</i>",))
+    config = write_run(
+        tmp_path_factory.mktemp("hostile"),
+        plan,
+        warnings=(AuditWarning("one_topic", {"topic": "<i>look</i>"}),),
+    )
     return (make_report(config) / "report.html").as_uri()
 
 

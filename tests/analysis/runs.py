@@ -1,15 +1,20 @@
 """Writes the folders upstream of the report, without running their stages."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from moescope.analysis.chapters import CHAPTERS, Records, measure_chapters
+from moescope.analysis.data.run import RunData
 from moescope.configs.compose import compose_config
 from moescope.configs.manifest import Manifest
 from moescope.configs.schema import Config
 from moescope.configs.stage import execute
+from moescope.data_processors.audit_warnings import AuditWarning
+from moescope.inference.store.reader import RoutingStore
 
 from .stores import Planted, write_store
 
@@ -17,7 +22,10 @@ SPLITS = ("train", "validation", "test", "probe")
 
 
 def write_run(
-    runs: Path, plan: Planted, overrides: tuple[str, ...] = (), warnings: tuple[str, ...] = ()
+    runs: Path,
+    plan: Planted,
+    overrides: tuple[str, ...] = (),
+    warnings: tuple[AuditWarning, ...] = (),
 ) -> Config:
     """Writes corpus, dataset, model, metrics and routing of a planted run; returns its config."""
     config = compose_config(
@@ -51,6 +59,24 @@ def write_run(
     return config
 
 
+QUICK = ("report.permutations=99", "report.probe_permutations=19", "report.bootstrap=60")
+
+
+def run_of(store: RoutingStore, *overrides: str, **facts: Any) -> RunData:
+    """A store with quick settings, and further facts of its run."""
+    settings = compose_config([*QUICK, *overrides]).report
+    return RunData(store, settings, seed=0, **facts)
+
+
+def measure(run: RunData, *names: str) -> Records:
+    """The records of some chapters, and of those that they use; of all without names."""
+    wanted = set(names)
+    for chapter in reversed(CHAPTERS):
+        if chapter.name in wanted:
+            wanted |= {place.split(".")[0] for place in chapter.uses.values()}
+    return measure_chapters(run, [c for c in CHAPTERS if not names or c.name in wanted])
+
+
 def make_report(config: Config) -> Path:
     """Runs the report stage; returns its folder."""
     from moescope.configs.stages import REPORT
@@ -81,7 +107,7 @@ def _manifest(folder: Path, stage: str, counts: dict[str, Any]) -> None:
     (folder / "manifest.json").write_text(manifest.sealed().model_dump_json())
 
 
-def _audit(plan: Planted, warnings: tuple[str, ...]) -> dict[str, Any]:
+def _audit(plan: Planted, warnings: tuple[AuditWarning, ...]) -> dict[str, Any]:
     topics = plan.topics
     duplicates = {
         "found": 3,
@@ -105,7 +131,7 @@ def _audit(plan: Planted, warnings: tuple[str, ...]) -> dict[str, Any]:
         "non_latin_share": dict.fromkeys(topics, 0.01),
         "word_overlap": overlap.tolist(),
         "largest_origin_share": dict.fromkeys(topics, 0.05),
-        "warnings": list(warnings),
+        "warnings": [asdict(warning) for warning in warnings],
     }
 
 

@@ -7,7 +7,8 @@ from math import prod
 import numpy as np
 import pytest
 
-from moescope.analysis.chapters.paths.locality import confidence, locality
+from moescope.analysis.chapters.confidence.measures import confidence
+from moescope.analysis.chapters.paths.locality import locality
 from moescope.analysis.chapters.paths.measures import (
     coactivation_pairs,
     layer_flow,

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import mutual_info_score
 
 from moescope.analysis.chapters.form.measures import class_cells, form_information, largest_share
-from moescope.analysis.data.token_types import Form
+from moescope.analysis.data.token_types import TypeCounts
 from moescope.analysis.statistics.information import mutual_information_bits
 
 
@@ -24,7 +24,7 @@ def test_chance_gives_nothing_and_identity_everything() -> None:
     exact[np.arange(300), np.arange(300) % 4] = sizes
     counts = np.stack([random, exact], axis=1)  # (V, L, E)
     frame = form_information(
-        {"token": Form([str(x) for x in sizes], sizes, counts)}, (0, 5), generator
+        {"token": TypeCounts([str(x) for x in sizes], sizes, counts)}, (0, 5), generator
     )
     quiet, loud = frame.to_dict("records")
     assert quiet["plug_in_bits"] > 0.03 > 0.01 > abs(quiet["share"])
@@ -33,15 +33,17 @@ def test_chance_gives_nothing_and_identity_everything() -> None:
 
 
 def test_rare_values_are_left_out() -> None:
-    form = Form(["rare", "often"], np.array([9, 10]), np.ones((2, 1, 2), dtype=np.int64))
+    form = TypeCounts(["rare", "often"], np.array([9, 10]), np.ones((2, 1, 2), dtype=np.int64))
     assert form.frequent().names == ["often"]
-    nothing = Form(["rare"], np.array([9]), np.ones((1, 1, 2), dtype=np.int64))
+    nothing = TypeCounts(["rare"], np.array([9]), np.ones((1, 1, 2), dtype=np.int64))
     assert form_information({"token": nothing}, (0,), np.random.default_rng(0)).empty
 
 
 def test_class_cells_name_the_class_that_leans() -> None:
     counts = np.array([[[90, 10]], [[100, 100]], [[300, 400]]])
-    cells = class_cells(Form(["digits", "other", "words"], counts[:, 0].sum(axis=1), counts), (3,))
+    cells = class_cells(
+        TypeCounts(["digits", "other", "words"], counts[:, 0].sum(axis=1), counts), (3,)
+    )
     best = cells.loc[cells.log2_ratio.idxmax()]
     assert (best["class"], best["layer"], best["expert"]) == ("digits", 3, 0)
     assert best.low > 0
@@ -56,7 +58,7 @@ def test_what_decides_all_experts_explains_the_largest_share(experts: int, top_k
     counts = np.zeros((1000, 1, experts), dtype=np.int64)
     for row, number in enumerate(tokens):
         counts[row, 0, generator.permutation(experts)[:top_k]] = number
-    form = Form([str(row) for row in range(1000)], tokens, counts)
+    form = TypeCounts([str(row) for row in range(1000)], tokens, counts)
     found = form_information({"token": form}, [0], generator).iloc[0]
     most = largest_share(found.load_bits, top_k)
     assert found.plug_in_bits / found.load_bits == pytest.approx(most)

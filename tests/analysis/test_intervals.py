@@ -6,8 +6,7 @@ import pytest
 from moescope.analysis.chapters.load.figures import balance_figure, load_figure, topic_load_figure
 from moescope.analysis.chapters.load.measures import expert_load, layer_balance
 from moescope.analysis.chapters.topics.cells import topic_expert_cells
-from moescope.analysis.chapters.topics.depth import depth_figure
-from moescope.analysis.chapters.topics.figures import topic_heatmap
+from moescope.analysis.chapters.topics.figures import depth_figure, topic_heatmap
 from moescope.analysis.chapters.topics.information import topic_information, topic_null
 from moescope.analysis.data.documents import DocumentCounts
 from moescope.analysis.statistics.bootstrap import bootstrap_topic_sums, interval, poisson_weights

@@ -11,9 +11,12 @@ from moescope.analysis.chapters.load.measures import (
     gini,
     layer_balance,
     max_violation,
+)
+from moescope.analysis.chapters.position.measures import (
+    masked_experts,
+    router_entropy,
     stratum_load,
 )
-from moescope.analysis.chapters.position.measures import masked_experts, router_entropy
 from moescope.analysis.chapters.vocabulary.measures import top_tokens, vocabulary_specialisation
 from moescope.analysis.data.token_types import TypeCounts
 from moescope.analysis.statistics.bootstrap import poisson_weights
@@ -89,12 +92,13 @@ def planted_types(generator: np.random.Generator) -> TypeCounts:
     shares[1, 0] = [0.05, 0.85, 0.05, 0.05]
     counts = generator.multinomial(tokens[:, None], shares)
     counts[2, 0] = [0, 0, 0, 5]  # all on one expert, but too rare to count
-    return TypeCounts(["the", "loss", "rare", "of"], tokens, counts, [3], 1)
+    return TypeCounts(["the", "loss", "rare", "of"], tokens, counts)
 
 
 def test_top_tokens_name_the_enriched_type_and_skip_rare_ones() -> None:
     types = planted_types(np.random.default_rng(0))
-    frame = top_tokens(types, types.counts.sum(axis=0), int(types.tokens.sum()), 3)
+    counts, tokens = types.counts.sum(axis=0), int(types.tokens.sum())
+    frame = top_tokens(types, counts, tokens, 3, layers=[3], top_k=1)
     first = frame[(frame.expert == 1) & (frame["rank"] == 1)].iloc[0]
     assert (first.layer, first.token, first.tokens) == (3, "loss", 400)
     assert first.low < first.log2_ratio < first.high
@@ -110,8 +114,9 @@ def test_base_share_is_of_tokens_like_the_share_whatever_slots_are_empty(kept: f
     shares = np.tile([0.4, 0.3, 0.2, 0.1], (50, 1, 1))
     shares[7, 0] = [0.1, 0.1, 0.1, 0.7]
     counts = generator.binomial(generator.multinomial(tokens[:, None], shares), kept)
-    types = TypeCounts([str(number) for number in range(50)], tokens, counts, [0], 1)
-    frame = top_tokens(types, counts.sum(axis=0), int(tokens.sum()), 50)
+    types = TypeCounts([str(number) for number in range(50)], tokens, counts)
+    base = counts.sum(axis=0)
+    frame = top_tokens(types, base, int(tokens.sum()), 50, layers=[0], top_k=1)
     best = frame[frame.expert == 3].iloc[0]
     assert best.token == "7"
     assert best.log2_ratio == pytest.approx(np.log2(0.7 / 0.112), abs=0.1)
@@ -134,7 +139,7 @@ def test_vocabulary_specialisation_is_0_by_chance_and_1_for_types_that_decide(
         strict[row, 0, sets[0]] = number
     names = [str(number) for number in range(500)]
     results: list[pd.Series] = [
-        vocabulary_specialisation(TypeCounts(names, tokens, counts, [0], top_k), generator).iloc[0]
+        vocabulary_specialisation(TypeCounts(names, tokens, counts), [0], generator).iloc[0]
         for counts in (random, strict)
     ]
     assert results[0].observed > 1.5 * top_k / experts  # far above k/E by chance alone

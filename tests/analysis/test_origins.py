@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moescope.analysis import analyse_routing
+from moescope.analysis.chapters.context.verdict import origin_sentences
 from moescope.analysis.chapters.topics.information import topic_information, topic_null
 from moescope.analysis.chapters.topics.origins import origin_information
-from moescope.analysis.chapters.topics.verdict_origins import origin_sentences
 from moescope.analysis.data.documents import DocumentCounts
 from moescope.analysis.statistics.groups import information_null
 from moescope.analysis.statistics.information import information_bits
 from moescope.analysis.statistics.permutations import document_orders, permuted_topics, topic_sums
-from moescope.configs.compose import compose_config
 from moescope.inference.store.reader import RoutingStore
 
+from .runs import measure, run_of
 from .stores import Planted, write_store
 
 TOPICS, ORIGINS, PER_ORIGIN, EXPERTS = 3, 8, 5, 4
@@ -81,22 +80,23 @@ def test_the_null_equals_a_loop() -> None:
 
 def test_the_verdict_says_whether_the_finding_survives(tmp_path: Path) -> None:
     store = RoutingStore.open(write_store(tmp_path, Planted(effect=2.0), np.random.default_rng(0)))
-    settings = compose_config(["report.permutations=99", "report.probe_permutations=19"]).report
     names = store.documents["id"].tolist()
     said = {}
     for size in (2, 20, 40):  # documents of an origin; a topic has 40
         origins = {name: f"o{row // size}" for row, name in enumerate(names)}
-        results = analyse_routing(store, settings, 0, origins)
-        (said[size],) = origin_sentences(results)
+        run = run_of(store, groups=origins)
+        record = measure(run, "context")["context"]
+        (said[size],) = origin_sentences(record, run.design)
         assert f"n = {160 // size} origins" in said[size].evidence
     assert said[2].claim.startswith("The topic information holds")
     assert said[2].tone == "fact"
     assert said[20].claim.startswith("Topic and source cannot be told apart")
     assert said[40].tone == "warning"
-    alone = analyse_routing(store, settings, 0)
-    assert list(origin_sentences(alone)) == []
-    lost = results.structure.origins.assign(family_p_value=0.5)
-    (sentence,) = origin_sentences(replace(alone, structure=replace(alone.structure, origins=lost)))
+    run = run_of(store)
+    alone = measure(run, "context")["context"]
+    assert list(origin_sentences(alone, run.design)) == []
+    lost = record.origins.assign(family_p_value=0.5)
+    (sentence,) = origin_sentences(replace(alone, origins=lost), run.design)
     assert sentence.claim.startswith("In layer 2 it may be sources")
 
 

@@ -1,7 +1,6 @@
 """Training in the report: what was dropped is shown and said, and n is that of the points drawn."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,9 @@ import pytest
 from moescope.analysis.chapters.training.section import layer_panels, training_panels
 from moescope.analysis.chapters.training.verdict import drop_sentences
 from moescope.analysis.data.curves import TrainingCurves, training_curves
-from moescope.analysis.html.page import FIGURE_OF, Panel
+from moescope.analysis.data.design import Design
+from moescope.analysis.html.page import Panel
 from moescope.analysis.html.text import percent
-
-from .stores import Planted
-from .test_verdict import results_of
 
 
 def planted_curves(
@@ -61,7 +58,7 @@ def test_drops_in_training_are_drawn_and_said(rate: float, tone: str) -> None:
     assert "n = 3,000 training tokens in 3 points." in panels["drop-curve"].facts
     (sentence,) = drop_sentences(curves)
     assert sentence.tone == tone
-    assert FIGURE_OF[sentence.subject] == "drop-curve"
+    assert panels["drop-curve"].subject == sentence.subject
     assert f"{percent(rate)} of the choices in layer 1 met a full expert" in sentence.claim
     assert "In evaluation none." in sentence.evidence
 
@@ -71,15 +68,15 @@ def test_a_capacity_in_evaluation_alone_is_drawn_for_validation() -> None:
     assert "n = 3 points on the validation split" in panels["drop-curve"].facts
 
 
-def test_n_is_that_of_the_points_and_entropy_has_its_baseline(tmp_path: Path) -> None:
-    results = results_of(Planted(topics=("a", "b")), tmp_path)
-    panels = by_name(training_panels(planted_curves({}), 6.0, results))
+def test_n_is_that_of_the_points_and_entropy_has_its_baseline() -> None:
+    design = Design(("a", "b"), (0, 1), num_experts=8, top_k=1, alpha=0.05, permutations=99)
+    panels = by_name(training_panels(planted_curves({}), 6.0, design))
     assert "n = 30 to 70 predicted tokens per topic" in panels["topic-loss"].facts
     for name in ("balance-curve", "entropy-curve"):
         assert "n = 3 points on the validation split" in panels[name].facts
         assert "(100 of them predicted)" in panels[name].facts
     (line,) = panels["entropy-curve"].views[""].layout.shapes
-    assert line.y0 == line.y1 == pytest.approx(math.log(results.num_experts), rel=1e-4)
-    alone = by_name(training_panels(planted_curves({}, validation=False), None, results))
+    assert line.y0 == line.y1 == pytest.approx(math.log(design.num_experts), rel=1e-4)
+    alone = by_name(training_panels(planted_curves({}, validation=False), None, design))
     assert "n = 3,000 training tokens" in alone["entropy-curve"].facts
     assert "topic-loss" not in alone

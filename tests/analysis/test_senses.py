@@ -7,16 +7,20 @@ import pandas as pd
 import pytest
 
 from moescope.analysis.chapters.senses.measures import (
-    SenseResults,
+    SensesRecord,
     largest_distance,
+    measure_senses,
     sense_distances,
     sense_routing,
 )
-from moescope.analysis.chapters.senses.section import senses_sections
+from moescope.analysis.chapters.senses.section import senses_section
 from moescope.analysis.chapters.senses.verdict import sense_sentences
+from moescope.analysis.data.design import Design
 from moescope.analysis.html.sentence import Sentence
+from moescope.analysis.statistics.draws import Draws
 
 LAYERS = (0, 3)
+DESIGN = Design(("a",), LAYERS, num_experts=8, top_k=1, alpha=0.05, permutations=199)
 
 
 def planted(
@@ -35,7 +39,7 @@ def planted(
     return pd.DataFrame(rows, columns=columns), np.array(counts)
 
 
-def analyse(frame: pd.DataFrame, counts: np.ndarray, seed: int = 0) -> SenseResults:
+def analyse(frame: pd.DataFrame, counts: np.ndarray, seed: int = 0) -> SensesRecord:
     return sense_routing(frame, counts, LAYERS, 199, np.random.default_rng(seed))
 
 
@@ -118,8 +122,8 @@ def test_renumbered_experts_and_reordered_rows_change_nothing() -> None:
     pd.testing.assert_frame_equal(shuffled, before)
 
 
-def said(senses: SenseResults) -> list[Sentence]:
-    return list(sense_sentences(SimpleNamespace(senses=senses, alpha=0.05, permutations=199)))
+def said(senses: SensesRecord) -> list[Sentence]:
+    return list(sense_sentences(senses, DESIGN))
 
 
 def test_sentences_say_what_was_planted() -> None:
@@ -137,16 +141,21 @@ def test_sentences_say_what_was_planted() -> None:
 def test_the_chapter_names_what_is_left_out_and_is_absent_without_senses() -> None:
     frame, counts = planted(np.random.default_rng(12), effect=1.0)
     few = analyse(frame[frame.text < 44], counts)
-    chapter = senses_sections(SimpleNamespace(senses=few, permutations=199, alpha=0.05))[0]
+    chapter = senses_section(few, DESIGN)
     assert set(chapter.panels[0].views) == {"0", "3"}
     bar, points = chapter.panels[0].views["3"].data
     assert points.x[0] == pytest.approx(few.tokens.set_index("layer").distance[3], rel=1e-4)
     found = few.tokens.set_index("layer").family_p_value[3] <= 0.05
     assert points.marker.symbol[0] == ("circle" if found else "circle-open")
     assert bar.x[0] == pytest.approx(few.tokens.set_index("layer").null_high[3], rel=1e-4)
+    rare = senses_section(analyse(frame[:30], counts), DESIGN)
+    assert not rare.panels
+    assert "“mean” as “sense 0”" in rare.notes[0][1]
     none = analyse(frame[:0], counts[:0])
-    assert senses_sections(SimpleNamespace(senses=none, permutations=199, alpha=0.05)) == []
     assert said(none) == []
-    rare = senses_sections(SimpleNamespace(senses=analyse(frame[:30], counts), permutations=199))
-    assert not rare[0].panels
-    assert "“mean” as “sense 0”" in rare[0].notes[0][1]
+    run = SimpleNamespace(
+        store=SimpleNamespace(senses=frame[:0], sense_counts=counts[:0]),
+        documents=SimpleNamespace(layers=LAYERS),
+    )
+    draws = Draws(np.random.default_rng(0), documents=1, permutations=9, weights=np.ones((1, 1)))
+    assert measure_senses(run, draws) is None

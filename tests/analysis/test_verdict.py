@@ -3,40 +3,48 @@
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from moescope.analysis.chapters.form.verdict import masked_sentences
+from moescope.analysis.chapters import write_verdict
+from moescope.analysis.chapters.corpus.measures import CorpusRecord
+from moescope.analysis.chapters.corpus.section import corpus_section
+from moescope.analysis.chapters.corpus.verdict import corpus_sentences
+from moescope.analysis.chapters.knockout.verdict import knockout_sentences
+from moescope.analysis.chapters.position.verdict import masked_sentences
 from moescope.analysis.chapters.topics.verdict import cell_sentences
-from moescope.analysis.html.page import FIGURE_OF
+from moescope.analysis.data.audit import read_audit
+from moescope.analysis.data.design import Design
+from moescope.analysis.data.quality import ModelQuality
+from moescope.analysis.data.run import RunData
+from moescope.analysis.html.page import figure_links
 from moescope.analysis.html.sentence import Sentence
-from moescope.analysis.results import RoutingResults, analyse_routing
-from moescope.analysis.verdict import ModelQuality, write_verdict
-from moescope.configs.compose import compose_config
 from moescope.data_processors.audit_warnings import list_warnings
 from moescope.data_processors.documents import SPLITS
 from moescope.inference.store.reader import RoutingStore
 
+from .runs import measure, run_of, write_run
 from .stores import Planted, write_store
 
-QUICK = ("report.permutations=99", "report.probe_permutations=19")
+DESIGN = Design(("arrays", "graphs"), (0,), num_experts=4, top_k=1, alpha=0.05, permutations=999)
 
 
-def results_of(plan: Planted, folder: Path) -> RoutingResults:
-    settings = compose_config(
-        ["report.permutations=99", "report.probe_permutations=19", "report.bootstrap=60"]
-    ).report
+def planted_run(plan: Planted, folder: Path, **facts: Any) -> RunData:
     store = RoutingStore.open(write_store(folder, plan, np.random.default_rng(3)))
-    return analyse_routing(store, settings, seed=0)
+    return run_of(store, **facts)
+
+
+def said_of(run: RunData) -> list[Sentence]:
+    return write_verdict(measure(run), run.design)
 
 
 def verdict_of(plan: Planted, folder: Path) -> dict[str, Sentence]:
     """Returns the first sentence of each subject."""
-    verdict = write_verdict(results_of(plan, folder), None, [])
     first: dict[str, Sentence] = {}
-    for sentence in verdict:
+    for sentence in said_of(planted_run(plan, folder)):
         first.setdefault(sentence.subject, sentence)
     return first
 
@@ -88,7 +96,7 @@ def test_a_mask_expert_takes_many_masks_and_more_than_of_other_tokens(
     frame["log2_ratio"] = np.log2(frame.masked_share.clip(1e-3) / frame.untouched_share)
     frame = frame.assign(layer=0, chance=0.5, low=frame.log2_ratio - 0.01, high=frame.log2_ratio)
     frame = frame.assign(masked_tokens=1000, untouched_tokens=5000, documents=100)
-    (sentence,) = masked_sentences(SimpleNamespace(masked=frame))
+    (sentence,) = masked_sentences(SimpleNamespace(masked=frame), DESIGN)
     assert sentence.tone == ("none" if name is None else "finding")
     assert name is None or name in sentence.claim
 
@@ -100,23 +108,19 @@ def test_no_mask_expert_and_nothing_masked(tmp_path: Path) -> None:
 
 def test_a_collapsed_router_is_a_caution_with_its_dead_experts(tmp_path: Path) -> None:
     plan = Planted(document_noise=0.0, experts=4, effect_layers=())
-    results = results_of(plan, tmp_path)
+    run = planted_run(plan, tmp_path)
     folder = tmp_path / "collapsed"
     write_store(folder, plan, np.random.default_rng(0))
     store = RoutingStore.open(folder)
     counts = store.expert_counts.copy()
     counts[:, 0, 1:] = 0
     store = replace(store, expert_counts=counts)
-    settings = compose_config(
-        ["report.permutations=99", "report.probe_permutations=19", "report.bootstrap=20"]
-    ).report
-    collapsed = analyse_routing(store, settings, 0)
-    sentences = [s for s in write_verdict(collapsed, None, []) if s.subject == "load"]
+    sentences = [s for s in said_of(run_of(store)) if s.subject == "load"]
     assert sentences[0].tone == sentences[1].tone == "warning"
     assert "in layer 0, the busiest expert gets 4.0 times" in sentences[0].claim
     assert "3 of 8 experts are dead" in sentences[1].claim
     assert "L0·E1, L0·E2, L0·E3" in sentences[1].evidence
-    even = next(s for s in write_verdict(results, None, []) if s.subject == "load")
+    even = next(s for s in said_of(run) if s.subject == "load")
     assert even.claim.startswith("The load is even")
 
 
@@ -139,24 +143,21 @@ def test_one_topic_has_no_topic_question(tmp_path: Path) -> None:
     assert "experts" not in verdict
 
 
-def test_model_and_audit_sentences(tmp_path: Path) -> None:
-    results = results_of(Planted(), tmp_path)
-    good = write_verdict(
-        results, ModelQuality(4.5, 6.0, 1000, 800, False), ["a book is stored twice"]
-    )
-    said = {sentence.subject: sentence for sentence in good}
+def test_model_sentences(tmp_path: Path) -> None:
+    run = planted_run(Planted(), tmp_path)
+    good = replace(run, quality=ModelQuality(4.5, 6.0, 1000, 800, False))
+    said = {sentence.subject: sentence for sentence in said_of(good)}
     assert "predicts masked tokens 1.50 nats better" in said["model"].claim
     assert "per predicted token after 800 of 1,000 training tokens" in said["model"].evidence
-    assert said["audit"].claim == "A book is stored twice"
-    poor = write_verdict(results, ModelQuality(5.9, 6.0, 1000, 1000, True), [])
-    model = next(sentence for sentence in poor if sentence.subject == "model")
+    poor = replace(run, quality=ModelQuality(5.9, 6.0, 1000, 1000, True))
+    model = next(sentence for sentence in said_of(poor) if sentence.subject == "model")
     assert model.tone == "warning"
     assert "after 1,000 training tokens" in model.evidence
 
 
 def test_a_warning_of_the_audit_leads_to_the_figure_that_shows_it(tmp_path: Path) -> None:
     topics = ["short", "long"]
-    audit = {
+    facts = {
         "topics": topics,
         "documents": {split: dict(zip(topics, (10, 500), strict=True)) for split in SPLITS},
         "sources": {topic: {"one": 1} for topic in topics},
@@ -167,10 +168,17 @@ def test_a_warning_of_the_audit_leads_to_the_figure_that_shows_it(tmp_path: Path
         "near_duplicates": {"across_splits": 0, "across_topics": 0},
         "word_overlap": [[1.0, 0.99], [0.99, 1.0]],
     }
-    warnings = list_warnings(audit, near_searched=False)
-    said = write_verdict(results_of(Planted(), tmp_path), None, warnings)[-len(warnings) :]
-    figures = [FIGURE_OF.get(sentence.subject) for sentence in said]
-    assert figures == ["documents", "documents", None, "lengths", None, "overlap", None]
+    warnings = tuple(list_warnings(facts, near_searched=False))
+    config = write_run(tmp_path, Planted(documents_per_topic=30), warnings=warnings)
+    audit = read_audit(config.paths.corpus / "audit.json")
+    assert audit.warnings == warnings
+    record = CorpusRecord(audit, near_searched=False, fewest_documents=30)
+    said = list(corpus_sentences(record, DESIGN))
+    links = figure_links([corpus_section(record, DESIGN)])
+    figures = [links.get(sentence.subject) for sentence in said]
+    documents, lengths, overlap = "figure-documents", "figure-lengths", "figure-overlap"
+    assert figures == [documents, documents, None, lengths, None, overlap, None]
+    assert said[0].claim.startswith("Long has 500 training documents and short only 10")
 
 
 def test_context_sentence_says_how_much_is_vocabulary(tmp_path: Path) -> None:
@@ -221,15 +229,15 @@ def test_knock_out_sentence_follows_the_specificity(
             )
         ]
     )
-    settings = compose_config([*QUICK, "report.bootstrap=60"]).report
-    results = analyse_routing(replace(store, knockout=frame), settings, 0)
-    assert results.structure.knockout.controls.tolist() == [controls] * 4
-    said = {s.subject: s for s in write_verdict(results, None, [])}["knock-out"]
+    run = run_of(replace(store, knockout=frame))
+    record = measure(run, "knockout")["knockout"]
+    assert record.knockout.controls.tolist() == [controls] * 4
+    (said,) = knockout_sentences(record, run.design)
     assert said.tone == tone
     assert f"{controls} control experts (loads of 10% to 10%, that of L2·E" in said.evidence
     topics = store.documents.set_index("document")["topic_id"]
     some = frame[frame["document"].map(topics) < 3]  # nothing of the last topic was measured
-    measured = analyse_routing(replace(store, knockout=some), settings, 0).structure.knockout
+    measured = measure(run_of(replace(store, knockout=some)), "knockout")["knockout"].knockout
     assert set(measured.topic) == set(store.topics[:3])
     assert measured.drop(columns="topic").notna().all(axis=None)
     if own:
@@ -245,8 +253,5 @@ def test_a_nearly_unused_expert_is_not_the_strongest_where_another_is_found() ->
     used = {**cell, "expert": 2, "base_share": 0.20, "share": 0.40, "log2_ratio": 1.0, "low": 0.8}
     for cells, name in (([rare, used], "L0·E2"), ([rare], "L0·E1")):
         frame = pd.DataFrame(cells).assign(high=lambda frame: frame.log2_ratio + 0.2, p_value=0.001)
-        results = SimpleNamespace(
-            cells=frame, topics=("arrays", "graphs"), alpha=0.05, permutations=999
-        )
-        (sentence,) = cell_sentences(results)
+        (sentence,) = cell_sentences(SimpleNamespace(cells=frame), DESIGN)
         assert sentence.claim.startswith(f"{name} is the strongest topic expert")

@@ -18,6 +18,7 @@ from moescope.configs.errors import UserError
 from moescope.configs.manifest import Manifest
 from moescope.configs.stage import execute
 from moescope.configs.stages import CORPUS
+from moescope.data_processors.audit_warnings import AuditWarning
 from moescope.data_processors.corpus import SPOOL
 from moescope.data_processors.documents import SCHEMA, SPLITS
 from moescope.moescope.command_line import main
@@ -157,7 +158,7 @@ def test_the_audit_finds_what_was_planted(tmp_path: Path) -> None:
     assert found["non_latin_share"] == {"a": 0.0, "b": 0.0, "c": 1.0}
     assert found["word_overlap"][0][1] == 0
     assert found["words"]["a"]["median"] == 12
-    warned = " ".join(found["warnings"])
+    warned = " ".join(AuditWarning(**warning).text for warning in found["warnings"])
     assert "other scripts than Latin (c 100%)" in warned
     assert "exact duplicates had their original in another topic (removed)" in warned
     kept = ["corpus.clean.exact_duplicates=false", "corpus.clean.near_duplicates=false"]
@@ -173,7 +174,7 @@ def test_one_topic_is_allowed_with_a_warning(tmp_path: Path) -> None:
     source = write_jsonl(tmp_path / "x.jsonl", texts(30, "a"))
     manifest = build(tmp_path, "source=files", source, "source.topic_column=null")
     assert manifest.counts["topics"] == ["all"]
-    assert "one topic only" in audit(tmp_path)["warnings"][0]
+    assert audit(tmp_path)["warnings"] == [{"kind": "one_topic", "values": {"topic": "all"}}]
 
 
 BAD_CORPORA: dict[str, tuple[list[dict], list[str], str]] = {

@@ -68,7 +68,9 @@ def corpus_section(record: Record, design: Design) -> Section | None:
 def _corpus_notes(audit: CorpusAudit, *, near_searched: bool) -> list[tuple[str, str]]:
     """Lists warnings, removals, repeats, origins and scripts."""
     removed = ", ".join(f"{count:,} {reason}" for reason, count in audit.removed.items() if count)
-    notes = [("Caution", text) for text in audit.warnings] or [("Caution", "nothing stands out")]
+    notes = [("Caution", warning.text) for warning in audit.warnings] or [
+        ("Caution", "nothing stands out")
+    ]
     notes += [("Removed", removed or "nothing")]
     notes += [
         (

@@ -9,12 +9,6 @@ from ...statistics.permutations import MIN_DOCUMENTS_FOR_P, MIN_DOCUMENTS_FOR_TR
 from .measures import CorpusRecord as Record
 
 LONGEST_WARNING = 400
-SHOWN_BY = (
-    ("routing may follow size", "corpus"),
-    ("documents per topic", "corpus"),
-    ("routing may follow length", "lengths"),
-    ("use the same words", "overlap"),
-)  # words of an audit's warning → its subject; others are of no figure
 
 
 def corpus_sentences(record: Record, design: Design) -> Iterator[Sentence]:
@@ -29,7 +23,5 @@ def corpus_sentences(record: Record, design: Design) -> Iterator[Sentence]:
             "Raise corpus.splits.probe_documents, or use a larger corpus.",
         )
     for warning in record.audit.warnings if record.audit else ():
-        subject = next((name for words, name in SHOWN_BY if words in warning), "audit")
-        yield Sentence(
-            subject, "warning", capital(visible(warning, LONGEST_WARNING)), "Corpus audit."
-        )
+        claim = capital(visible(warning.text, LONGEST_WARNING))
+        yield Sentence(warning.subject, "warning", claim, "Corpus audit.")

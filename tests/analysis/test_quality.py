@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from moescope.analysis.findings import model_quality
+from moescope.analysis.data.quality import model_quality
 from moescope.configs.errors import UserError
 from moescope.configs.manifest import read_manifest
 
