@@ -34,7 +34,7 @@ class Route(Section):
         description="compare the choices of the run's snapshots (train.snapshots) with the final"
     )
     snapshot_documents: int = Field(ge=1, description="documents per topic to compare them on")
-    conditions: Literal["own", "all"] = Field(
+    metadata_values: Literal["own", "all"] = Field(
         description="masked router: own = each document under its own value (its year, its "
         "topic); all = its loss under every other value, too"
     )

@@ -152,9 +152,9 @@ def _pad_batch(
         ends = np.cumsum(lengths)
         batch["segment_ids"] = _padded(segments, filled, segments[ends - 1][:, None])
         batch["position_ids"] = _padded(_positions(segments, lengths), filled, 0)
-    if "conditions" in rows[0]:
-        conditions = _of_each_token(rows, "conditions", lengths, segments)
-        batch["condition_ids"] = _padded(conditions, filled, -1)
+    if "metadata_ids" in rows[0]:
+        values = _of_each_token(rows, "metadata_ids", lengths, segments)
+        batch["metadata_ids"] = _padded(values, filled, -1)
     return {name: torch.from_numpy(values) for name, values in batch.items()}
 
 

@@ -35,11 +35,12 @@ class ExampleDataset(Dataset):
         lengths: (B,) int32, tokens of each example.
         document_topics: (D,) int32, topic id of each document.
         example_documents: (B,) int32, (first) document of each example.
-        conditions: (D,) int64, what the masked router may know of each document
-            (`conditions.condition_ids`); None = nothing, and rows have no `conditions`.
+        metadata_ids: (D,) int64, number of each document's metadata value
+            (`metadata_values.metadata_ids`); None for models without a masked router, and then
+            rows have no `metadata_ids`.
     """
 
-    conditions: NDArray[np.int64] | None = None
+    metadata_ids: NDArray[np.int64] | None = None
 
     def __init__(self, folder: Path, split: str) -> None:
         """Opens `folder/split` (`folder` is what the mask stage wrote).
@@ -100,13 +101,13 @@ class ExampleDataset(Dataset):
             for row, chunk, place in zip(rows, chunks.tolist(), places, strict=True):
                 offsets, values = column[chunk]
                 row[name] = values[offsets[place] : offsets[place + 1]]
-        if self.conditions is not None:
+        if self.metadata_ids is not None:
             for row in rows:
-                row["conditions"] = self.conditions[row["documents"]]
+                row["metadata_ids"] = self.metadata_ids[row["documents"]]
         return rows
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("folder", "split", "_epoch", "conditions")
+        kept = ("folder", "split", "_epoch", "metadata_ids")
         return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -22,8 +22,8 @@ from ..configs.stage import StageRun
 from ..configs.stages import ROUTE
 from ..data_processors.mask_kinds import MASK_KINDS, MaskKind
 from .checkpoints.fingerprints import recorded_model, recorded_snapshots
-from .experiments.conditions import condition_names, write_conditions
 from .experiments.knockout import possible_knockout, write_knockouts
+from .experiments.metadata_losses import known_values, write_metadata_losses
 from .experiments.senses import LabelledText, read_senses, write_senses
 from .experiments.snapshots import write_saturation
 from .recording.processes import Processes
@@ -101,8 +101,9 @@ def _add_experiments(
         write_knockouts(folder, split, observer, recording.sizes, config.route, config.seed)
     if facts.snapshots:
         write_saturation(folder, split, observer, recorded_snapshots(config), config.route)
-    if facts.conditions:
-        write_conditions(folder, split, observer, facts.conditions, config.route.batch_size)
+    if facts.metadata_values:
+        names = facts.metadata_values
+        write_metadata_losses(folder, split, observer, names, config.route.batch_size)
     if senses:
         write_senses(folder, senses, split, observer, config.route.batch_size)
 
@@ -111,7 +112,7 @@ def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> S
     config, split, sizes = recording.config, recording.split, recording.sizes
     ids, bins, longest = split.types.ids, sizes.num_positions, split.sequence_length
     edges = [-(-number * longest // bins) for number in range(bins)]
-    names = condition_names(recording.network.config)
+    names = known_values(recording.network.config)
     return StoreFacts(
         layers=recording.capture.layers,
         num_experts=sizes.num_experts,
@@ -130,8 +131,8 @@ def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> S
         split=split.name,
         knockout=possible_knockout(recording.network, config.route.knockout),
         snapshots=list(recorded_snapshots(config)),
-        condition_column=recording.network.config.router["column"] if names else None,
-        conditions=names if config.route.conditions == "all" else [],
+        metadata_column=recording.network.config.router["column"] if names else None,
+        metadata_values=names if config.route.metadata_values == "all" else [],
     )
 
 

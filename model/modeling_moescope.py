@@ -234,7 +234,7 @@ class MoescopeModel(MoescopePreTrainedModel):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
-        condition_ids: Tensor | None = None,
+        metadata_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
@@ -249,7 +249,7 @@ class MoescopeModel(MoescopePreTrainedModel):
                 attended, routed nor counted.
             position_ids: (B, S); restart per document in packed rows.
             segment_ids: (B, S) document of each position; attention stays inside a segment.
-            condition_ids: (B,) or (B, S) metadata value of each document for the masked router.
+            metadata_ids: (B,) or (B, S) metadata value of each document for the masked router.
             inputs_embeds: (B, S, D) in place of `input_ids`.
             past_key_values: cache of a causal model.
             use_cache: build a cache (causal models only).
@@ -276,7 +276,7 @@ class MoescopeModel(MoescopePreTrainedModel):
             head_dim, theta = self.config.attention_head_dim, self.config.rope_theta
             attention["cos_sin"] = rotary_cos_sin(position_ids, head_dim, theta)
         context = routing_context(
-            (batch_size, length), attention_mask, input_ids, position_ids, condition_ids
+            (batch_size, length), attention_mask, input_ids, position_ids, metadata_ids
         )
         routings = []
         for layer in self.layers:
@@ -332,7 +332,7 @@ class MoescopeForMaskedLM(MoescopeLMHeadModel):
         position_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
         label_positions: Tensor | None = None,
-        condition_ids: Tensor | None = None,
+        metadata_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         output_routing: bool = False,
         num_items_in_batch: Tensor | int | None = None,
@@ -355,7 +355,7 @@ class MoescopeForMaskedLM(MoescopeLMHeadModel):
             attention_mask=attention_mask,
             position_ids=position_ids,
             segment_ids=segment_ids,
-            condition_ids=condition_ids,
+            metadata_ids=metadata_ids,
             inputs_embeds=inputs_embeds,
             output_routing=output_routing,
             **kwargs,
@@ -389,7 +389,7 @@ class MoescopeForCausalLM(MoescopeLMHeadModel, GenerationMixin):
         labels: Tensor | None = None,
         position_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
-        condition_ids: Tensor | None = None,
+        metadata_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
@@ -412,7 +412,7 @@ class MoescopeForCausalLM(MoescopeLMHeadModel, GenerationMixin):
             attention_mask=attention_mask,
             position_ids=position_ids,
             segment_ids=segment_ids,
-            condition_ids=condition_ids,
+            metadata_ids=metadata_ids,
             inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
             use_cache=use_cache,

@@ -15,7 +15,7 @@ class MaskedRouter(Router):
     """Softmax top-k over the experts that the document's metadata permits.
 
     Each document has one of the `values` of a `column`; its number in that list arrives as
-    `condition_ids`, and -1 permits every expert. What value v permits, by `policy`:
+    `metadata_ids`, and -1 permits every expert. What value v permits, by `policy`:
 
     - "exact": its own experts. The first `shared` experts are permitted to all; the others are
       divided evenly, so that expert e belongs to value floor((e - shared) V / (E - shared)).
@@ -85,14 +85,14 @@ class MaskedRouter(Router):
         return torch.cat([table, torch.ones(1, E, dtype=torch.bool)])
 
     def route(self, hidden_ND: Tensor, context: RoutingContext) -> Routing:
-        if context.condition_ids is None:
+        if context.metadata_ids is None:
             raise ValueError(
-                'router "masked" needs condition_ids, the number of each document\'s value '
+                'router "masked" needs metadata_ids, the number of each document\'s value '
                 "(-1 = unknown, every expert permitted)"
             )
         logits = self.logits(hidden_ND)
         # an expert that was taken away (logit -inf) is not permitted, either
-        permitted = self.permitted[context.condition_ids] & (logits > -torch.inf)  # (N, E)
+        permitted = self.permitted[context.metadata_ids] & (logits > -torch.inf)  # (N, E)
         nothing = ~permitted.any(-1, keepdim=True)  # 0/0 otherwise
         logits = logits.masked_fill(~permitted, -torch.inf).masked_fill(nothing, 0.0)
         probabilities = logits.softmax(-1).masked_fill(~permitted, 0.0)

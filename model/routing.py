@@ -59,7 +59,7 @@ class RoutingContext(NamedTuple):
     """(N,) int64 token ids, for routers that ignore the hidden states."""
     position_ids: Tensor | None = None
     """(N,) int64 position within the document."""
-    condition_ids: Tensor | None = None
+    metadata_ids: Tensor | None = None
     """(N,) int64 value of the document's metadata; -1 = unknown."""
 
 
@@ -68,21 +68,21 @@ def routing_context(
     attention_mask: Tensor | None,
     input_ids: Tensor | None,
     position_ids: Tensor,
-    condition_ids: Tensor | None,
+    metadata_ids: Tensor | None,
 ) -> RoutingContext:
     """Flatten what routers may look at to rows of B x S."""
     token_mask = None
     if attention_mask is not None and attention_mask.dim() == 2:
         token_mask = attention_mask[:, -shape[1] :].reshape(-1).bool()
-    if condition_ids is not None:
-        per_position = condition_ids if condition_ids.dim() == 2 else condition_ids[:, None]
-        condition_ids = per_position.expand(shape).reshape(-1)
+    if metadata_ids is not None:
+        per_position = metadata_ids if metadata_ids.dim() == 2 else metadata_ids[:, None]
+        metadata_ids = per_position.expand(shape).reshape(-1)
     return RoutingContext(
         batch_size=shape[0],
         token_mask=token_mask,
         input_ids=None if input_ids is None else input_ids.reshape(-1),
         position_ids=position_ids.expand(shape).reshape(-1),
-        condition_ids=condition_ids,
+        metadata_ids=metadata_ids,
     )
 
 

@@ -9,7 +9,7 @@ from ..configs.errors import UserError, first_cause
 from ..configs.manifest import Manifest
 from ..configs.schema import Config
 from ..configs.schema_model import MaskedRouter
-from ..data_processors.conditions import resolve_values
+from ..data_processors.metadata_values import resolve_values
 from ..data_processors.tokenizers import tokenizer_facts, tokenizer_hash
 from ..model import MoescopeConfig, MoescopeExperts, MoescopeForCausalLM, MoescopeForMaskedLM
 from .start import load_start

@@ -25,8 +25,8 @@ from ..configs.schema import Config
 from ..configs.stage import StageRun
 from ..configs.stages import TRAIN
 from ..data_processors.collate import collator_of
-from ..data_processors.conditions import tell_conditions
 from ..data_processors.examples import ExampleDataset
+from ..data_processors.metadata_values import add_metadata_ids
 from ..data_processors.tokenizers import tokenizer_facts
 from .aim_tracking import aim_run
 from .arguments import training_arguments
@@ -55,7 +55,7 @@ def run(stage: StageRun) -> Mapping[str, Any]:
         dataset.config, tokenizer_facts(tokenizer), config.seed, is_causal=config.model.is_causal
     )
     for split in splits:
-        tell_conditions(split, model.config)
+        add_metadata_ids(split, model.config)
     # last, when nothing refuses the settings any more: it discards the checkpoints of others
     checkpoints = CheckpointFolder(config.paths.checkpoints)
     owner, resume_from = checkpoints.open(owner_of(config, dataset), fresh=config.force)

@@ -1,1 +1,1 @@
-"""What takes further passes: knock-outs, snapshots, senses, conditions."""
+"""What takes further passes: knock-outs, snapshots, senses, losses by metadata value."""

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +18,7 @@ from ..recording.split import Split
 from ..recording.tables import FIXED_POINT, TableSizes
 from ..store.reader import KNOCKOUT_FILE, KnockoutMode
 from ..store.schema import KNOCKOUT_FIELDS
+from ..store.writer import write_frame
 from .knockout_choice import Knockout, choose_knockouts, choose_measured, topic_counts
 
 
@@ -45,10 +44,7 @@ def write_knockouts(
             part = rows[start : start + settings.batch_size]
             changes.add(split.collate(split.examples.__getitems__(part.tolist())))
             advance(len(part))
-    table = pa.Table.from_pandas(
-        changes.frame(), schema=pa.schema(KNOCKOUT_FIELDS), preserve_index=False
-    )
-    pq.write_table(table.replace_schema_metadata(None), folder / KNOCKOUT_FILE)
+    write_frame(changes.frame(), KNOCKOUT_FIELDS, folder / KNOCKOUT_FILE)
 
 
 @contextmanager

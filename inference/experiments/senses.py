@@ -160,8 +160,8 @@ def _batch(encodings: list[Encoding], split: Split) -> dict[str, Tensor]:
                 "documents": np.zeros(1, dtype=np.int32),
             }
         )
-        if split.examples.conditions is not None:
-            rows[-1]["conditions"] = np.full(1, -1)
+        if split.examples.metadata_ids is not None:
+            rows[-1]["metadata_ids"] = np.full(1, -1)
     return split.collate(rows)
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -25,6 +23,7 @@ from ..recording.recorder import real_positions
 from ..recording.split import Split
 from ..store.reader import SATURATION_FILE
 from ..store.schema import SATURATION_FIELDS
+from ..store.writer import write_frame
 
 
 def write_saturation(
@@ -56,9 +55,7 @@ def write_saturation(
             shared, chosen = shared_choices(final, early, capture.num_experts)
             frames.append(_by_document(shared, chosen, documents, layers).assign(step=step))
             advance()
-    schema = pa.schema(SATURATION_FIELDS)
-    table = pa.Table.from_pandas(pd.concat(frames), schema=schema, preserve_index=False)
-    pq.write_table(table.replace_schema_metadata(None), folder / SATURATION_FILE)
+    write_frame(pd.concat(frames), SATURATION_FIELDS, folder / SATURATION_FILE)
 
 
 def shared_choices(

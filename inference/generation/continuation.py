@@ -64,7 +64,7 @@ def continue_prompt(
         prompt_ids: at least one token.
         sampler: draws a token from scores (V,).
         max_new_tokens: most tokens added.
-        inputs: what else the model takes at every step (`condition_ids`).
+        inputs: what else the model takes at every step (`metadata_ids`).
     """
     read = model.reader(len(prompt_ids))
     ids, cache = list(prompt_ids), None

@@ -15,7 +15,7 @@ from ...configs.terminal import printable
 from ..checkpoints.loaded_model import LoadedModel, TokenUse
 from .answer_display import SideBySide, Streamed, open_display
 from .arguments import Request, refuse_unknown
-from .asked_condition import Condition, asked_condition, router_column
+from .asked_value import AskedValue, asked_value, router_column
 from .continuation import TokenSampler, continue_prompt
 from .fill_mask import Candidate, fill_masks
 from .prompt import encode_prompt
@@ -28,7 +28,7 @@ class Answer:
 
     Attributes:
         kind: "continuation" or "fill-mask".
-        condition: what a masked router was told; None for other models.
+        metadata: the value that a masked router was given; None for other models.
         layers: layer numbers of the entries of each token's `experts` and `weights`.
         text: prompt and continuation, without frame tokens.
         candidates: per [MASK], in order.
@@ -36,7 +36,7 @@ class Answer:
 
     model: str
     kind: str
-    condition: Condition | None
+    metadata: AskedValue | None
     layers: list[int]
     num_experts: int
     text: str
@@ -63,9 +63,8 @@ class Conversation:
         request = self.request.changed(options)
         columns = [column for m in self._models if (column := router_column(m)) is not None]
         refuse_unknown(request.metadata, request.settings.label, columns)
-        self._conditions = [
-            asked_condition(model, request.metadata, request.settings.label)
-            for model in self._models
+        self._asked = [
+            asked_value(model, request.metadata, request.settings.label) for model in self._models
         ]
         self._layers = [shown_layer(model, request.settings.layer) for model in self._models]
         self.request = request
@@ -86,11 +85,11 @@ class Conversation:
 
     def _answer_one(self, number: int, ids: list[int], display: Streamed | SideBySide) -> Answer:
         model, settings = self._models[number], self.request.settings
-        condition = self._conditions[number]
+        asked = self._asked[number]
         view = AnswerView(self._show(), model.layers, self._layers[number])
         inputs = {}
-        if condition is not None:
-            inputs["condition_ids"] = torch.tensor([condition.condition_id], device=model.device)
+        if asked is not None:
+            inputs["metadata_ids"] = torch.tensor([asked.value_id], device=model.device)
         candidates: list[list[Candidate]] = []
         if model.is_causal:
             sampler = TokenSampler(settings, self._generators[number])
@@ -107,7 +106,7 @@ class Conversation:
         return Answer(
             model=model.path,
             kind="continuation" if model.is_causal else "fill-mask",
-            condition=condition,
+            metadata=asked,
             layers=model.layers,
             num_experts=model.num_experts,
             text="".join(use.text for use in shown),
@@ -121,10 +120,10 @@ class Conversation:
         return "colours" if self._console.color_system is not None else "table"
 
     def _header(self, number: int) -> str:
-        model, condition = self._models[number], self._conditions[number]
+        model, asked = self._models[number], self._asked[number]
         experts = f"{model.num_experts} experts in {len(model.layers)} layers"
-        asked = "" if condition is None else f"; {condition.describe()}"
-        return printable(f"{model.path} ({experts if model.layers else 'dense'}{asked})")
+        given = "" if asked is None else f"; {asked.describe()}"
+        return printable(f"{model.path} ({experts if model.layers else 'dense'}{given})")
 
     def _write_json(self, prompt: str, answers: Sequence[Answer]) -> None:
         path, settings = self.request.settings.json_path, self.request.settings

@@ -13,7 +13,7 @@ from ...model.routing import Routing
 from .capture import RoutingCapture
 from .recorder import Observation, real_positions, true_ids
 
-OWN_INPUTS = ("segment_ids", "position_ids", "condition_ids")
+OWN_INPUTS = ("segment_ids", "position_ids", "metadata_ids")
 
 
 class Observer:

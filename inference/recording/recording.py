@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from ...configs.manifest import Manifest
 from ...configs.progress import progress_bar
 from ...configs.schema import Config
-from ...data_processors.conditions import tell_conditions
+from ...data_processors.metadata_values import add_metadata_ids
 from ..checkpoints.load import check_fits, load_model
 from .capture import RoutingCapture
 from .chunks import MIN_EXAMPLES, iterate_chunks
@@ -94,7 +94,7 @@ def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
             network.config.get_text_config().vocab_size,
             is_causal=predicts_next(network),
         )
-        tell_conditions(split.examples, network.config)
+        add_metadata_ids(split.examples, network.config)
         observer = Observer(network, capture, network.device)
         sizes = _table_sizes(config, split, observer)
         check_memory(config.route, sizes, split.sampled_tokens)

@@ -17,9 +17,9 @@ from safetensors.numpy import load_file
 from ...configs.errors import UserError
 from ...data_processors.mask_kinds import MASK_KINDS
 from .schema import (
-    CONDITION_FIELDS,
     DOCUMENT_FIELDS,
     KNOCKOUT_FIELDS,
+    METADATA_VALUE_FIELDS,
     SAMPLE_FIELDS,
     SATURATION_FIELDS,
     SENSE_FIELDS,
@@ -29,7 +29,7 @@ FORMAT = 3
 FACTS_FILE, TABLES_FILE = "store.json", "tables.safetensors"
 DOCUMENTS_FILE, SAMPLE_FILE = "documents.parquet", "sample.parquet"
 KNOCKOUT_FILE, SATURATION_FILE = "knockout.parquet", "saturation.parquet"
-SENSES_FILE, CONDITIONS_FILE = "senses.parquet", "conditions.parquet"
+SENSES_FILE, METADATA_VALUES_FILE = "senses.parquet", "metadata_values.parquet"
 KnockoutMode = Literal["none", "top", "all"]
 
 
@@ -54,8 +54,8 @@ class StoreFacts(BaseModel):
         knockout: which experts were knocked out.
         snapshots: steps of the training whose choices are compared with the final ones.
         senses: tokens whose routing by sense was recorded.
-        condition_column: what a masked router is told of each document; None for other routers.
-        conditions: names of its values, where every document was measured under each.
+        metadata_column: the column that a masked router reads; None for other routers.
+        metadata_values: names of its values, if every document was measured under each.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,8 +80,8 @@ class StoreFacts(BaseModel):
     knockout: KnockoutMode = "none"
     snapshots: list[int] = []
     senses: list[str] = []
-    condition_column: str | None = None
-    conditions: list[str] = []
+    metadata_column: str | None = None
+    metadata_values: list[str] = []
 
     @model_validator(mode="after")
     def _type_lists_agree(self) -> "StoreFacts":
@@ -137,8 +137,8 @@ class RoutingStore:
         senses: one row per occurrence of a token in a text labelled by its sense (columns of
             senses.parquet but the counts); empty where none were asked for.
         sense_counts: (rows of `senses`, L, E) int32, its choices.
-        conditions: one row per document and value of the masked router's column (columns of
-            conditions.parquet); empty where none were measured.
+        metadata_values: one row per document and value of the masked router's column (columns of
+            metadata_values.parquet); empty where none were measured.
     """
 
     folder: Path
@@ -154,7 +154,7 @@ class RoutingStore:
     saturation: pd.DataFrame
     senses: pd.DataFrame
     sense_counts: np.ndarray
-    conditions: pd.DataFrame
+    metadata_values: pd.DataFrame
 
     @classmethod
     def open(cls, folder: str | Path) -> "RoutingStore":
@@ -200,8 +200,8 @@ class RoutingStore:
             ),
             senses=senses,
             sense_counts=sense_counts,
-            conditions=_read_optional(
-                folder / CONDITIONS_FILE, CONDITION_FIELDS, bool(facts.conditions)
+            metadata_values=_read_optional(
+                folder / METADATA_VALUES_FILE, METADATA_VALUE_FIELDS, bool(facts.metadata_values)
             ),
         )
 

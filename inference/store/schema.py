@@ -42,10 +42,10 @@ SATURATION_FIELDS = [
     pa.field("shared", pa.int32()),
     pa.field("chosen", pa.int32()),
 ]
-CONDITION_FIELDS = [
+METADATA_VALUE_FIELDS = [
     pa.field("document", pa.int32()),
     pa.field("own", pa.int16()),
-    pa.field("condition", pa.int16()),
+    pa.field("given", pa.int16()),
     pa.field("loss", pa.float64()),
     pa.field("num_labels", pa.int32()),
 ]

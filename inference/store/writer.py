@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
@@ -96,6 +97,13 @@ class StoreWriter:
         if self._waiting:
             self._documents.write_table(pa.concat_tables(self._waiting).combine_chunks())
         self._waiting, self._num_waiting = [], 0
+
+
+def write_frame(frame: pd.DataFrame, fields: list[pa.Field], path: Path) -> None:
+    """Writes one of the store's optional files, the columns `fields` of a frame."""
+    table = pa.Table.from_pandas(frame, schema=pa.schema(fields), preserve_index=False)
+    # pandas' own notes would make the bytes depend on its version
+    pq.write_table(table.replace_schema_metadata(None), path)
 
 
 def document_schema(num_counts: int) -> pa.Schema:

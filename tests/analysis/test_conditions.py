@@ -25,11 +25,11 @@ def planted(penalty: float) -> tuple[pd.DataFrame, pd.DataFrame, DocumentCounts]
         {
             "document": np.tile(numbers, 3),
             "own": np.tile(own, 3),
-            "condition": np.repeat(np.arange(3), NUMBER),
+            "given": np.repeat(np.arange(3), NUMBER),
             "num_labels": np.tile(labels, 3),
         }
     )
-    told["loss"] = np.tile(base, 3) + penalty * (told.own != told.condition)
+    told["loss"] = np.tile(base, 3) + penalty * (told.own != told.given)
     counts = np.ones((NUMBER, 1, 2), np.int64)
     ones = np.ones(NUMBER, np.int64)
     data = DocumentCounts(
@@ -45,9 +45,7 @@ def test_perplexities_equal_a_loop_and_changes_are_paired() -> None:
     frame = condition_losses(told, NAMES, documents, data, weights, groups)
     assert len(frame) == 9
     for row in frame.itertuples():
-        cell = told[
-            (told.own == NAMES.index(row.own)) & (told.condition == NAMES.index(row.chosen))
-        ]
+        cell = told[(told.own == NAMES.index(row.own)) & (told.given == NAMES.index(row.chosen))]
         mean = np.average(cell.loss, weights=cell.num_labels)
         assert row.perplexity == pytest.approx(np.exp(mean))
         assert row.low < row.perplexity < row.high

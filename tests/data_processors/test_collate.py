@@ -211,7 +211,7 @@ def test_a_decoder_predicts_every_token_that_has_one_before_it(build: Build, acr
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     collate = CausalCollator(tokenizer_facts(tokenizer), layout_of(manifest.config["dataset"]))
     assert set(dataset.lengths[:-1].tolist()) == {64}
-    dataset.conditions = np.arange(len(dataset.document_topics)) * 10
+    dataset.metadata_ids = np.arange(len(dataset.document_topics)) * 10
     rows = dataset.__getitems__(list(range(len(dataset))))
     batch = collate(rows)
     assert ("segment_ids" in batch) != across
@@ -224,10 +224,10 @@ def test_a_decoder_predicts_every_token_that_has_one_before_it(build: Build, acr
             predicted = not first and token != tokenizer.unk_token_id
             assert batch["labels"][number, place] == (token if predicted else -100)
             assert batch["input_ids"][number, place] == token
-            assert batch["condition_ids"][number, place] == row["documents"][segment] * 10
+            assert batch["metadata_ids"][number, place] == row["documents"][segment] * 10
             ends += int(token == tokenizer.sep_token_id and predicted)
     assert ends > len(dataset.document_topics) / 2
-    assert (batch["condition_ids"][batch["attention_mask"] == 0] == -1).all()
+    assert (batch["metadata_ids"][batch["attention_mask"] == 0] == -1).all()
     flat = (batch["labels"].flatten() != -100).nonzero().squeeze(1)
     assert torch.equal(batch["label_positions"], flat)
 

@@ -141,7 +141,7 @@ def test_a_year_shows_no_expert_of_a_later_period(tmp_path: Path) -> None:
     prompt = encode_prompt(model, PROMPT)
     used = {}
     for value in (-1, 0, 1, 2):
-        inputs = {"condition_ids": torch.tensor([value])}
+        inputs = {"metadata_ids": torch.tensor([value])}
         uses = list(continue_prompt(model, prompt, sampler, 12, **inputs))
         used[value] = {e for use in uses for layer in use.experts for e in layer}
     assert used[0] == {0, 1}  # six experts, three periods: two for each

@@ -101,12 +101,12 @@ def test_json_holds_what_is_shown_for_all_layers(generate: Any, runs: Path, tmp_
     record = json.loads(line)
     assert record["seed"] == 3
     masked, dense = record["answers"]
-    asked = {"column": "year", "label": "1849", "condition_id": 0, "value": "1800–1849"}
-    assert masked["condition"] == asked
+    asked = {"column": "year", "label": "1849", "value_id": 0, "value": "1800–1849"}
+    assert masked["metadata"] == asked
     assert "year=1849 (1800–1849)" in out
     assert masked["layers"] == [1, 2]
     assert dense["layers"] == []
-    assert dense["condition"] is None
+    assert dense["metadata"] is None
     shown = re.findall(r"^'.*' +[ +](\d.*)$", out, re.MULTILINE)
     assert len(shown) == len(masked["tokens"])
     for row, token in zip(shown, masked["tokens"], strict=True):
@@ -249,10 +249,10 @@ def test_a_session_goes_on_after_mistakes(generate: Any, tmp_path: Path) -> None
     assert "temperature=0.0" in told
     assert "year=1850" in told
     first, last, unasked = map(json.loads, path.read_text().splitlines())
-    assert unasked["answers"][0]["condition"]["label"] is None
+    assert unasked["answers"][0]["metadata"]["label"] is None
     assert first["settings"]["temperature"] == 0.8
     assert last["settings"]["temperature"] == 0
-    assert last["answers"][0]["condition"]["label"] == "1850"
+    assert last["answers"][0]["metadata"]["label"] == "1850"
 
 
 HOSTILE = "The \x1b[31mred\x07 \x9b2J \u202eunion\u2066"

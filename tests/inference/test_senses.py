@@ -34,7 +34,7 @@ def slow_counts(network: PreTrainedModel, config: Config, text: str) -> list[np.
     ids = tokenizer(text)["input_ids"]
     inputs = {"input_ids": torch.tensor([ids])}
     if getattr(network.config, "router", {}).get("name") == "masked":
-        inputs["condition_ids"] = torch.full((1, len(ids)), -1)  # every expert permitted
+        inputs["metadata_ids"] = torch.full((1, len(ids)), -1)  # every expert permitted
     with RoutingCapture(network) as capture, torch.no_grad():
         network(**inputs)
         experts, _ = capture.take(torch.arange(len(ids)), len(ids))

@@ -41,7 +41,7 @@ def test_a_model_routes_in_float32_whatever_computes_around_it(case: str) -> Non
         layer.mlp.gate.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
     conditions = torch.tensor([0, 2])
     with torch.autocast(**BF16):
-        output = model(token_ids(2, 8), condition_ids=conditions, output_routing=True)
+        output = model(token_ids(2, 8), metadata_ids=conditions, output_routing=True)
     assert output.logits.dtype == torch.bfloat16
     for layer, hidden, routing in zip(model.model.layers, inputs, output.routing, strict=True):
         assert routing.logits.dtype == routing.probabilities.dtype == torch.float32

@@ -62,7 +62,7 @@ def test_condition_ids_pass_through_generate() -> None:
     early, late = (
         model.generate(
             ids,
-            condition_ids=torch.tensor([value, value]),
+            metadata_ids=torch.tensor([value, value]),
             max_new_tokens=8,
             do_sample=False,
             pad_token_id=0,

@@ -39,7 +39,7 @@ def test_no_synchronisation_on_cuda(case: str) -> None:
         "labels": ids,
         "label_positions": positions,
         "attention_mask": torch.ones_like(ids),
-        "condition_ids": torch.zeros(2, dtype=torch.long, device="cuda"),
+        "metadata_ids": torch.zeros(2, dtype=torch.long, device="cuda"),
     }
     model(ids, **arguments).loss.backward()
     torch.cuda.set_sync_debug_mode("error")

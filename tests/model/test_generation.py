@@ -60,14 +60,14 @@ def test_ways_of_choosing_do_what_they_say() -> None:
 def test_steps_with_the_cache_have_the_logits_of_the_whole_text(router: dict[str, Any]) -> None:
     model, ids = build(router=router), token_ids(2, 8)
     condition = torch.tensor([0, 1]) if router is MASKED else None
-    whole = model(ids, condition_ids=condition, output_routing=True)
+    whole = model(ids, metadata_ids=condition, output_routing=True)
     cache = None
     for step in range(8):
         output = model(
             ids[:, step : step + 1],
             past_key_values=cache,
             use_cache=True,
-            condition_ids=condition,
+            metadata_ids=condition,
             output_routing=True,
         )
         cache = output.past_key_values
@@ -87,10 +87,10 @@ def test_a_left_padded_batch_continues_each_prompt_as_alone(position_type: str) 
         padded[row, -prompt.shape[1] :] = prompt
         mask[row, -prompt.shape[1] :] = 1
     together = continued(
-        model, padded, attention_mask=mask, condition_ids=conditions, do_sample=False
+        model, padded, attention_mask=mask, metadata_ids=conditions, do_sample=False
     )
     for row, prompt in enumerate(prompts):
-        alone = continued(model, prompt, condition_ids=conditions[row : row + 1], do_sample=False)
+        alone = continued(model, prompt, metadata_ids=conditions[row : row + 1], do_sample=False)
         assert torch.equal(together[row, 7:], alone[0, prompt.shape[1] :])
 
 
@@ -98,7 +98,7 @@ def test_conditions_follow_the_rows_of_several_samples() -> None:
     model, ids = build(router=MASKED), token_ids(1, 4).expand(2, -1)
     arguments = {"do_sample": True, "top_k": 1}
     several = continued(
-        model, ids, condition_ids=torch.tensor([0, 1]), num_return_sequences=2, **arguments
+        model, ids, metadata_ids=torch.tensor([0, 1]), num_return_sequences=2, **arguments
     )
     assert torch.equal(several[0], several[1])
     assert torch.equal(several[2], several[3])

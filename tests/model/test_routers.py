@@ -56,7 +56,7 @@ def build_context(batch_size: int, length: int, padded: int = 0) -> RoutingConte
         token_mask=mask.view(-1) if padded else None,
         input_ids=torch.randint(0, 50, (rows,), generator=generator),
         position_ids=torch.arange(length).repeat(batch_size),
-        condition_ids=torch.randint(-1, 3, (batch_size, 1), generator=generator)
+        metadata_ids=torch.randint(-1, 3, (batch_size, 1), generator=generator)
         .expand(batch_size, length)
         .reshape(-1),
     )
@@ -79,8 +79,8 @@ def twin(case: str, router: Router, hidden: Tensor, context: RoutingContext) -> 
         value = scores.softmax(0) if name != "sigmoid" else scores.sigmoid()
         allowed = list(range(E))
         if name == "masked":
-            assert context.condition_ids is not None
-            v = int(context.condition_ids[n])
+            assert context.metadata_ids is not None
+            v = int(context.metadata_ids[n])
             allowed = [e for e in range(E) if v == -1 or e * len(settings["values"]) // E <= v]
         chosen = sorted(allowed, key=lambda e: -scores[e].item())[:k]
         total = sum(value[e] for e in chosen)
@@ -153,7 +153,7 @@ def test_no_rows(case: str) -> None:
         batch_size=1,
         input_ids=torch.zeros(0, dtype=torch.long),
         position_ids=torch.zeros(0, dtype=torch.long),
-        condition_ids=torch.zeros(0, dtype=torch.long),
+        metadata_ids=torch.zeros(0, dtype=torch.long),
     )
     assert len(build_router(case)(torch.zeros(0, 6), context).weights) == 0
 
@@ -250,7 +250,7 @@ def test_expert_choice_equals_sorting_per_expert(per: str) -> None:
 def test_masked_with_nothing_permitted_returns_no_expert() -> None:
     router = build_router("masked", policy="explicit", permitted=[[], [3], [0, 1, 2]])
     condition = torch.tensor([0, 1, 2, -1])
-    context = build_context(1, 4)._replace(condition_ids=condition)
+    context = build_context(1, 4)._replace(metadata_ids=condition)
     hidden = hidden_rows(4).requires_grad_()
     routing = router(hidden, context)
     assert (routing.expert_ids[0] == 5).all()
@@ -264,7 +264,7 @@ def test_masked_with_nothing_permitted_returns_no_expert() -> None:
 
 def test_later_experts_never_reach_earlier_documents() -> None:
     router = build_router("masked", num_experts=6)
-    context = build_context(1, 300)._replace(condition_ids=torch.zeros(300, dtype=torch.long))
+    context = build_context(1, 300)._replace(metadata_ids=torch.zeros(300, dtype=torch.long))
     routing = router(hidden_rows(300) - 5, context)
     assert routing.expert_ids.max() <= 1
 

@@ -14,7 +14,7 @@ from moescope.configs.manifest import read_manifest
 from moescope.configs.schema import Config
 from moescope.configs.stage import execute
 from moescope.configs.stages import CORPUS, MASK
-from moescope.data_processors.conditions import tell_conditions
+from moescope.data_processors.metadata_values import add_metadata_ids
 from moescope.model import BALANCE_LOSSES, MoescopeForCausalLM
 from moescope.train.trainer import MoescopeTrainer
 
@@ -65,7 +65,7 @@ def make_dated_trainer(config: Config) -> MoescopeTrainer:
         config, {name: 1.0 for name in BALANCE_LOSSES if name != "orthogonality"}
     )
     for split in (trainer.train_dataset, trainer.eval_dataset):
-        tell_conditions(split, trainer.model.config)
+        add_metadata_ids(split, trainer.model.config)
     return trainer
 
 
@@ -73,7 +73,7 @@ def every_period(trainer: MoescopeTrainer) -> dict[str, Tensor]:
     """A batch of blocks with texts of all periods."""
     rows = np.linspace(0, len(trainer.train_dataset) - 1, 16).astype(int).tolist()
     batch = trainer.data_collator(trainer.train_dataset.__getitems__(rows))
-    assert set(batch["condition_ids"].unique().tolist()) >= {0, 1, 2, 3}
+    assert set(batch["metadata_ids"].unique().tolist()) >= {0, 1, 2, 3}
     return batch
 
 
@@ -85,7 +85,7 @@ def owners(num_experts: int, values: int) -> Tensor:
 def test_later_experts_get_no_gradient_from_earlier_texts(dated: Config, latest: int) -> None:
     trainer = make_dated_trainer(dated)
     batch = every_period(trainer)
-    batch["condition_ids"] = batch["condition_ids"].clamp(max=latest)
+    batch["metadata_ids"] = batch["metadata_ids"].clamp(max=latest)
     _, num_labels = trainer.get_batch_samples(iter([batch]), 1, torch.device("cpu"))
     trainer.current_gradient_accumulation_steps = 1
     trainer.training_step(trainer.model, batch, num_labels)
@@ -111,7 +111,7 @@ def test_losses_of_earlier_texts_do_not_know_later_experts(dated: Config) -> Non
         return out.logits, [routing.expert_ids for routing in out.routing]
 
     before, choices = outputs()
-    condition = batch["condition_ids"]
+    condition = batch["metadata_ids"]
     for ids in choices:
         used = torch.cat([owners(8, 4), torch.tensor([-1])])[ids]  # the last: no expert
         real = condition.flatten() >= 0

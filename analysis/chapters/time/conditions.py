@@ -20,7 +20,7 @@ def condition_losses(
     """Perplexity of the texts of each value under each value that the router is told.
 
     Args:
-        conditions: conditions.parquet.
+        conditions: metadata_values.parquet.
         names: of the values (periods, say), in order.
         documents: documents.parquet, which names the documents.
         data: per-document counts.
@@ -49,7 +49,7 @@ def condition_losses(
     records = []
     for own in sorted(set(frame["own"].tolist())):
         part = frame[frame["own"] == own]
-        losses = part.pivot_table(index="row", columns="condition", values="loss").dropna()
+        losses = part.pivot_table(index="row", columns="given", values="loss").dropna()
         rows = losses.index.to_numpy()
         labels = part.drop_duplicates("row").set_index("row")["num_labels"][rows].to_numpy(float)
         totals = losses.to_numpy() * labels[:, None]  # (D, conditions)

@@ -1,4 +1,4 @@
-"""Conditions: years fall into their periods, labels are found, whatever does not fit is named."""
+"""Years fall into their periods, labels are found, and what does not fit is named."""
 
 import json
 from datetime import date
@@ -14,14 +14,14 @@ from moescope.configs.errors import UserError
 from moescope.configs.schema_model import MaskedRouter
 from moescope.configs.stage import execute
 from moescope.configs.stages import CORPUS, MASK
-from moescope.data_processors.conditions import (
+from moescope.data_processors.dataset_writer import DOCUMENT_SCHEMA
+from moescope.data_processors.metadata_values import (
     SPLITS,
-    condition_ids,
-    condition_of,
+    metadata_ids,
     resolve_values,
     value_names,
+    value_number,
 )
-from moescope.data_processors.dataset_writer import DOCUMENT_SCHEMA
 
 YEARS = {"column": "year", "values": [1790, 1850, 1910], "last": 1990}
 
@@ -61,21 +61,21 @@ def write_documents(
 def test_a_year_belongs_to_the_period_that_began_last() -> None:
     for year in range(1790, 1991):
         slow = max(i for i, first in enumerate(YEARS["values"]) if first <= year)  # type: ignore[arg-type]
-        assert condition_of(YEARS, year) == condition_of(YEARS, str(year)) == slow
+        assert value_number(YEARS, year) == value_number(YEARS, str(year)) == slow
     assert value_names(YEARS) == ["1790–1849", "1850–1909", "1910–1990"]
 
 
 @pytest.mark.parametrize("year", [1789, 1991, "soon", "1e3", ""])
 def test_a_year_outside_the_periods_is_refused(year: int | str) -> None:
     with pytest.raises(UserError, match=r"1790 to 1990"):
-        condition_of(YEARS, year)
+        value_number(YEARS, year)
 
 
 def test_an_unknown_label_gets_the_nearest() -> None:
     labels = {"column": "age", "values": ["old", "young"]}
-    assert condition_of(labels, "young") == 1
+    assert value_number(labels, "young") == 1
     with pytest.raises(UserError, match="did you mean 'young'"):
-        condition_of(labels, "yong")
+        value_number(labels, "yong")
 
 
 def test_periods_found_hold_equally_many_documents_and_leave_top_k_experts(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_periods_found_hold_equally_many_documents_and_leave_top_k_experts(tmp_p
     found = resolve_values(router(), 6, folder)
     assert found["values"] == [1795, 1830, 1860]
     assert found["last"] == 1900
-    ids = condition_ids(found, folder, "train")
+    ids = metadata_ids(found, folder, "train")
     assert np.bincount(ids).tolist() == [30, 30, 30]
     assert resolve_values(router(shared=2), 6, folder)["values"] == [1795, 1845]
 
@@ -125,10 +125,10 @@ def test_any_column_of_a_file_reaches_the_router(tmp_path: Path) -> None:
     found = resolve_values(router(column="age"), 8, config.paths.dataset)
     assert found["values"] == ["20", "21", "22"]
     table = pq.read_table(config.paths.dataset / "documents-train.parquet").to_pylist()
-    ids = condition_ids(found, config.paths.dataset, "train")
-    for row, condition in zip(table, ids, strict=True):
+    ids = metadata_ids(found, config.paths.dataset, "train")
+    for row, value in zip(table, ids, strict=True):
         number = int(row["id"].rpartition(":")[2]) - 1
-        assert condition == number % 3
+        assert value == number % 3
     unknown = ["source=files", f"source.path={path}", "source.metadata_columns=[agee]"]
     config = compose_config([*unknown, f"paths.runs={tmp_path / 'other'}"])
     with pytest.raises(UserError, match=r"metadata_columns.*did you mean 'age'"):

@@ -4,23 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...configs.errors import UserError
-from ...data_processors.conditions import condition_of, value_names
+from ...data_processors.metadata_values import value_names, value_number
 from ..checkpoints.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True)
-class Condition:
+class AskedValue:
     """What a masked router is told.
 
     Attributes:
         label: the value asked for; None = none, every expert is permitted.
-        condition_id: its number in the router's `values`; −1 for none.
+        value_id: its number in the router's `values`; −1 for none.
         value: that value's name, e.g. the period "1790–1849".
     """
 
     column: str
     label: str | None
-    condition_id: int
+    value_id: int
     value: str | None
 
     def describe(self) -> str:
@@ -36,9 +36,9 @@ def router_column(model: LoadedModel) -> str | None:
     return str(model.router["column"]) if model.router.get("name") == "masked" else None
 
 
-def asked_condition(
+def asked_value(
     model: LoadedModel, metadata: Mapping[str, str], label: str | None
-) -> Condition | None:
+) -> AskedValue | None:
     """Returns what the model's router is told; None where it asks for nothing.
 
     Args:
@@ -54,9 +54,9 @@ def asked_condition(
         return None
     asked = metadata.get(column, label)
     if asked is None:
-        return Condition(column, None, -1, None)
+        return AskedValue(column, None, -1, None)
     try:
-        number = condition_of(model.router, asked)
+        number = value_number(model.router, asked)
     except UserError as error:
         raise UserError(f"{model.path}: {error}") from error
-    return Condition(column, asked, number, value_names(model.router)[number])
+    return AskedValue(column, asked, number, value_names(model.router)[number])

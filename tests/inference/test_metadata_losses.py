@@ -10,7 +10,7 @@ import torch
 from moescope.configs.errors import UserError
 from moescope.configs.stage import execute
 from moescope.configs.stages import CORPUS, MASK
-from moescope.inference.experiments.conditions import perplexity_matrix
+from moescope.inference.experiments.metadata_losses import perplexity_matrix
 from moescope.model import MoescopeConfig, MoescopeForCausalLM
 
 from .runs import SIZES, make_config, route, save
@@ -41,19 +41,19 @@ def test_own_values_give_the_losses_of_the_documents(tmp_path: Path, packing: st
     topics = counts["topics"]
     model = save(decoder(counts["vocab_size"], topics), dataset, tmp_path / "model")
     _, own = route(dataset, model)
-    assert own.facts.conditions == []
-    assert own.conditions.empty
-    _, store = route(dataset, model, "route.conditions=all")
-    assert store.facts.condition_column == "topic"
-    assert store.facts.conditions == topics
-    frame = store.conditions
+    assert own.facts.metadata_values == []
+    assert own.metadata_values.empty
+    _, store = route(dataset, model, "route.metadata_values=all")
+    assert store.facts.metadata_column == "topic"
+    assert store.facts.metadata_values == topics
+    frame = store.metadata_values
     assert len(frame) == len(topics) * store.facts.num_documents
     documents = store.documents.set_index("document")
     assert (frame["own"].to_numpy() == documents.loc[frame["document"], "topic_id"]).all()
-    same = frame[frame["own"] == frame["condition"]]
+    same = frame[frame["own"] == frame["given"]]
     expected = documents.loc[same["document"], "loss"].to_numpy()
     np.testing.assert_allclose(same["loss"], expected, atol=1e-5)
-    other = frame[(frame["own"] + 1) % len(topics) == frame["condition"]]
+    other = frame[(frame["own"] + 1) % len(topics) == frame["given"]]
     assert not np.isclose(other["loss"], expected, atol=1e-4).any()
     pd.testing.assert_frame_equal(own.documents, store.documents)
     # a document's experts are those of its own topic
@@ -67,7 +67,7 @@ def test_the_matrix_weighs_documents_by_their_labels() -> None:
     frame = pd.DataFrame(
         {
             "own": [0, 0, 1, 0, 0, 1],
-            "condition": [0, 0, 0, 1, 1, 1],
+            "given": [0, 0, 0, 1, 1, 1],
             "loss": [1.0, 3.0, 2.0, 2.0, 2.0, 0.0],
             "num_labels": [3, 1, 5, 3, 1, 5],
         }

@@ -7,61 +7,59 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from transformers import PreTrainedConfig
 
 from ...configs.progress import console, progress_bar
-from ...data_processors.conditions import value_names
+from ...data_processors.metadata_values import value_names
 from ..recording.forward import Observer
 from ..recording.split import Split
 from ..recording.tables import FIXED_POINT
-from ..store.reader import CONDITIONS_FILE
-from ..store.schema import CONDITION_FIELDS
+from ..store.reader import METADATA_VALUES_FILE
+from ..store.schema import METADATA_VALUE_FIELDS
+from ..store.writer import write_frame
 
 
-def condition_names(architecture: PreTrainedConfig) -> list[str]:
+def known_values(architecture: PreTrainedConfig) -> list[str]:
     """Names the values that a masked router knows, in order; [] for any other model."""
     router = getattr(architecture, "router", None) or {}
     return value_names(router) if router.get("name") == "masked" else []
 
 
-def write_conditions(
+def write_metadata_losses(
     folder: Path, split: Split, observer: Observer, names: list[str], batch_size: int
 ) -> None:
     """Measures every document under every value, adds the losses to the store, prints their means.
 
     Args:
         folder: the store.
-        split: the documents; its examples know their own conditions.
+        split: the documents; its examples know their own values.
         observer: the model.
         names: of the values.
         batch_size: examples per forward pass.
     """
-    own = split.examples.conditions
+    own = split.examples.metadata_ids
     assert own is not None, "the model has a masked router"
     order = np.argsort(split.examples.lengths, kind="stable")
     starts = range(0, len(order), batch_size)
     count = len(own)
     sums = torch.zeros((len(names), count), dtype=torch.int64, device=observer.device)
     num_labels = torch.zeros(count, dtype=torch.int64)
-    with progress_bar("route conditions", len(starts), "batches") as advance:
+    with progress_bar("route metadata values", len(starts), "batches") as advance:
         for start in starts:
             rows = order[start : start + batch_size].tolist()
             batch = observer.prepare(split.collate(split.examples.__getitems__(rows)))
             documents = batch["document_ids"].flatten()[batch["label_positions"]]
             num_labels += torch.bincount(documents, minlength=count)
             places = documents.to(observer.device, non_blocking=True)
-            for condition in range(len(names)):
-                chosen = torch.full_like(batch["document_ids"], condition)
-                losses = observer.losses({**batch, "condition_ids": chosen}).double()
+            for given in range(len(names)):
+                chosen = torch.full_like(batch["document_ids"], given)
+                losses = observer.losses({**batch, "metadata_ids": chosen}).double()
                 fixed = (losses * FIXED_POINT).round_().long()
-                sums[condition].scatter_add_(0, places, fixed)
+                sums[given].scatter_add_(0, places, fixed)
             advance()
     frame = _frame(own, sums.cpu().numpy(), num_labels.numpy())
-    table = pa.Table.from_pandas(frame, schema=pa.schema(CONDITION_FIELDS), preserve_index=False)
-    pq.write_table(table.replace_schema_metadata(None), folder / CONDITIONS_FILE)
+    write_frame(frame, METADATA_VALUE_FIELDS, folder / METADATA_VALUES_FILE)
     _print_matrix(frame, names)
 
 
@@ -71,21 +69,21 @@ def perplexity_matrix(frame: pd.DataFrame) -> pd.DataFrame:
     exp of the mean loss over labels, so that long documents weigh by their tokens.
     """
     weighted = frame.assign(total=frame["loss"] * frame["num_labels"])
-    sums = weighted.groupby(["condition", "own"])[["total", "num_labels"]].sum()
+    sums = weighted.groupby(["given", "own"])[["total", "num_labels"]].sum()
     means: pd.Series = sums["total"] / sums["num_labels"]
     return means.map(np.exp).unstack("own")
 
 
 def _frame(own: np.ndarray, sums: np.ndarray, num_labels: np.ndarray) -> pd.DataFrame:
     kept = np.flatnonzero(num_labels)
-    conditions = len(sums)
+    num_values = len(sums)
     return pd.DataFrame(
         {
-            "document": np.tile(kept, conditions),
-            "own": np.tile(own[kept], conditions),
-            "condition": np.repeat(np.arange(conditions), len(kept)),
+            "document": np.tile(kept, num_values),
+            "own": np.tile(own[kept], num_values),
+            "given": np.repeat(np.arange(num_values), len(kept)),
             "loss": (sums[:, kept] / (num_labels[kept] * FIXED_POINT)).ravel(),
-            "num_labels": np.tile(num_labels[kept], conditions),
+            "num_labels": np.tile(num_labels[kept], num_values),
         }
     )
 

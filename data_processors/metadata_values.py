@@ -1,4 +1,5 @@
-"""Conditions: which of a masked router's values each document has (its year, topic, any column).
+"""Metadata values: which of a masked router's values each document has, by its year, its topic or
+any column.
 
 Settings are those of the model's router (`config.router` of a checkpoint): `column`, `values`, and
 for years `last`. The values of "year" are the first years of periods; others are labels.
@@ -17,11 +18,11 @@ from transformers import PreTrainedConfig
 
 from ..configs.errors import UserError, nearest, unknown_choice
 from ..configs.schema_model import MaskedRouter
+from .documents import SPLITS
 from .examples import ExampleDataset
 
 YEAR = "year"
 OWN_COLUMNS = ("topic", "source", "group")
-SPLITS = ("train", "validation", "test", "probe")
 
 
 def resolve_values(router: MaskedRouter, num_experts: int, dataset: Path) -> dict[str, Any]:
@@ -58,18 +59,18 @@ def resolve_values(router: MaskedRouter, num_experts: int, dataset: Path) -> dic
             "to own one; name fewer in router.values or take more experts"
         )
     for split in SPLITS:  # a document that fits no value ends the run here, not in mid-training
-        condition_ids(settings, dataset, split)
+        metadata_ids(settings, dataset, split)
     return settings
 
 
-def tell_conditions(examples: ExampleDataset, architecture: PreTrainedConfig) -> None:
-    """Gives the rows of a split their `conditions`, if the model's router is masked by metadata."""
+def add_metadata_ids(examples: ExampleDataset, architecture: PreTrainedConfig) -> None:
+    """Gives the rows of a split their `metadata_ids`, if the model's router reads metadata."""
     router = getattr(architecture, "router", None) or {}
     if router.get("name") == "masked" and architecture.num_experts:
-        examples.conditions = condition_ids(router, examples.folder, examples.split)
+        examples.metadata_ids = metadata_ids(router, examples.folder, examples.split)
 
 
-def condition_ids(router: Mapping[str, Any], dataset: Path, split: str) -> NDArray[np.int64]:
+def metadata_ids(router: Mapping[str, Any], dataset: Path, split: str) -> NDArray[np.int64]:
     """Returns the number in `values` of each document's own value, (D,).
 
     Raises:
@@ -81,14 +82,14 @@ def condition_ids(router: Mapping[str, Any], dataset: Path, split: str) -> NDArr
     for row, label in enumerate(labels):
         if label not in number_of:
             try:
-                number_of[label] = condition_of(router, label)
+                number_of[label] = value_number(router, label)
             except UserError as error:
                 name = _document_names(dataset, split)[row]
                 raise UserError(f"document {name!r} ({split} split): {error}") from error
     return np.array([number_of[label] for label in labels], np.int64)
 
 
-def condition_of(router: Mapping[str, Any], label: int | str) -> int:
+def value_number(router: Mapping[str, Any], label: int | str) -> int:
     """Returns the number in `values` of one label or year, as a user or a document gives it.
 
     Raises:
