@@ -62,7 +62,8 @@ class FilesSource(Section):
         description="column with an ISO date, a year or Unix seconds; null = none"
     )
     group_column: str | None = Field(
-        description="column naming a document's origin (same origin, same split); null = each alone"
+        description="column naming a document's group, such as its author (a group stays in one "
+        "split); null = each document is a group of its own"
     )
     metadata_columns: list[str] = Field(
         description="other columns to carry along, for router.column"
@@ -84,7 +85,8 @@ class HubSource(Section):
         description="column with an ISO date, a year or Unix seconds; null = none"
     )
     group_column: str | None = Field(
-        description="column naming a document's origin (same origin, same split); null = each alone"
+        description="column naming a document's group, such as its author (a group stays in one "
+        "split); null = each document is a group of its own"
     )
     metadata_columns: list[str] = Field(
         description="other columns to carry along, for router.column"
@@ -113,9 +115,9 @@ class Topics(Section):
 
     include: list[str] = Field(description="topics to keep, after renaming; [] = all")
     rename: dict[str, str] = Field(description="old topic name → new one (may merge topics)")
-    min_origins: int = Field(
+    min_groups: int = Field(
         ge=1,
-        description="leave out topics whose documents come from fewer origins (4 are needed to be "
+        description="leave out topics whose documents come from fewer groups (4 are needed to be "
         "in every split; with fewer the stage ends with an error)",
     )
     max_documents: int | None = Field(ge=1, description="cap per topic; null = none")

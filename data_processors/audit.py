@@ -1,7 +1,7 @@
 """The corpus audit: what could pass for topic specialisation, counted before anything is trained.
 
 ANALYSIS, "Corpus audit": documents per topic, repeats within and across topics and splits, lengths,
-non-Latin letters, words that topics share, documents of one origin. docs/corpus.md names each key.
+non-Latin letters, words that topics share, documents of one group. docs/corpus.md names each key.
 """
 
 import unicodedata
@@ -98,7 +98,7 @@ def audit_corpus(
             name: {t: int((mask & (split == s)).sum()) for t, mask in named.items()}
             for s, name in enumerate(SPLITS)
         },
-        "origins": {
+        "groups": {
             name: {t: len(np.unique(group[mask & (split == s)])) for t, mask in named.items()}
             for s, name in enumerate(SPLITS)
         },
@@ -108,7 +108,7 @@ def audit_corpus(
         "words": {t: _distribution(words[mask]) for t, mask in named.items()},
         "non_latin_share": {t: _share(counts.other[i], letters[i]) for i, t in enumerate(topics)},
         "word_overlap": word_overlap(counts.words).round(4).tolist(),
-        "largest_origin_share": {t: _largest_share(group[mask]) for t, mask in named.items()},
+        "largest_group_share": {t: _largest_share(group[mask]) for t, mask in named.items()},
         "sources": {t: _by_source(source[mask], sources) for t, mask in named.items()},
     }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FEW_PROBE_DOCUMENTS, NO_TEST_DOCUMENTS = 30, 10  # ANALYSIS, "Few documents"
-LARGE_ORIGIN = 0.2
+LARGE_GROUP = 0.2
 UNEQUAL_SIZES = 10.0
 UNEQUAL_LENGTHS = 2.0
 FOREIGN_LETTERS = 0.1
@@ -36,7 +36,7 @@ TEXTS = {
     ),
     "large_group": (
         "audit",
-        "one origin supplies much of some topics (largest share: {shares})",
+        "one group supplies much of some topics (largest share: {shares})",
     ),
     "unequal_lengths": (
         "lengths",
@@ -128,7 +128,7 @@ def _sources(audit: Mapping[str, Any]) -> list[AuditWarning]:
 
 
 def _groups(audit: Mapping[str, Any]) -> list[AuditWarning]:
-    large = {t: s for t, s in audit["largest_origin_share"].items() if s > LARGE_ORIGIN}
+    large = {t: s for t, s in audit["largest_group_share"].items() if s > LARGE_GROUP}
     if not large:
         return []
     ordered = sorted(large, key=lambda topic: -large[topic])

@@ -24,7 +24,7 @@ class Kept:
 
     Attributes:
         topic: index into `topic_names`.
-        group: 64-bit hash of the origin.
+        group: 64-bit hash of the group.
         source: index into `source_names`.
         characters, words: lengths.
     """

@@ -115,7 +115,7 @@ def _label(config: Config, cleaner: Cleaner, spool: Path) -> tuple[list[str], np
         names, topic = label_derived(names, derived, rules)
     group = np.array(kept.group, dtype=np.uint64)
     cleaner.tally.removed["no_topic"] += int((topic < 0).sum())
-    names, topic, small = drop_small_topics(names, topic, group, rules.min_origins)
+    names, topic, small = drop_small_topics(names, topic, group, rules.min_groups)
     cleaner.tally.removed["small_topic"] += small
     return names, topic
 

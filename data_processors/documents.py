@@ -37,7 +37,8 @@ class Document:
         topic: None where the source has no label.
         date: None where the source has none.
         source: what the text was taken from (package, file, dataset).
-        group: documents of one origin share it; they never straddle two splits.
+        group: what documents of one origin share (an author, a module, an address, a thread);
+            a group never straddles two splits.
         metadata: (column, value) of what else the source was asked to carry.
     """
 

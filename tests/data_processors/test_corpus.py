@@ -104,7 +104,7 @@ def test_topics_are_renamed_merged_chosen_and_balanced(tmp_path: Path) -> None:
     assert totals == {"a": 40, "bc": 40}
 
 
-def test_origins_stay_together(tmp_path: Path) -> None:
+def test_groups_stay_together(tmp_path: Path) -> None:
     documents = [{**row, "who": n // 3} for n, row in enumerate(texts(60, "a") + texts(60, "b"))]
     source = write_jsonl(tmp_path / "x.jsonl", documents)
     build(tmp_path, "source=files", source, "source.group_column=who")
@@ -207,7 +207,7 @@ BAD_CORPORA: dict[str, tuple[list[dict], list[str], str]] = {
         ["corpus.topics.derive=nmf"],
         "num_derived=8: .* too few",
     ),
-    "origins": (texts(9, "a"), ["corpus.topics.min_origins=10"], "most: 9"),
+    "groups": (texts(9, "a"), ["corpus.topics.min_groups=10"], "most: 9"),
 }
 
 
@@ -245,7 +245,7 @@ def test_the_command_line_ends_with_one_line(
 
 
 def test_sotu_from_the_command_line(tmp_path: Path) -> None:
-    arguments = ["source=sotu", "source.topic=president", "corpus.topics.min_origins=4"]
+    arguments = ["source=sotu", "source.topic=president", "corpus.topics.min_groups=4"]
     assert main(["corpus", "name=t", f"paths.runs={tmp_path}", *arguments]) == 0
     probe = rows(tmp_path, "probe")
     assert all(row["date"] is not None for row in probe)

@@ -32,7 +32,7 @@ def corpus(
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(20, 200), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_no_origin_straddles_and_the_probe_is_even(
+def test_no_group_straddles_and_the_probe_is_even(
     seed: int, num_topics: int, num_groups: int, mixed: bool
 ) -> None:
     topic, group = corpus(seed, num_topics, num_groups, mixed)
@@ -41,8 +41,8 @@ def test_no_origin_straddles_and_the_probe_is_even(
     except UserError:
         assert num_groups < 80 * num_topics  # only small corpora may be refused
         return
-    for origin in np.unique(group):
-        assert len(set(split[group == origin].tolist()) - {DROPPED}) <= 1
+    for number in np.unique(group):
+        assert len(set(split[group == number].tolist()) - {DROPPED}) <= 1
     probe = np.bincount(topic[split == PROBE], minlength=num_topics)
     assert len(set(probe.tolist())) == 1
     assert 1 <= probe[0] <= 50
@@ -60,7 +60,7 @@ def test_shares_are_kept_within_each_topic() -> None:
         assert len(np.unique(group[(topic == index) & (split == PROBE)])) >= 10
 
 
-def test_splits_depend_on_origin_and_seed_alone() -> None:
+def test_splits_depend_on_group_and_seed_alone() -> None:
     topic, group = corpus(1, 2, 500, mixed=True)
     split = assign_splits(topic, group, CONFIG, names(2), 7)
     assert np.array_equal(split, assign_splits(topic, group, CONFIG, names(2), 7))
@@ -81,7 +81,7 @@ def test_without_a_test_share_there_is_no_test_split() -> None:
 def test_a_topic_too_small_for_the_splits_is_named(sizes: list[int]) -> None:
     topic, group = corpus(3, 1, 100, mixed=False)
     small = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
-    with pytest.raises(UserError, match=r"'topic 1' has .* at least 4 documents .* 4 origins"):
+    with pytest.raises(UserError, match=r"'topic 1' has .* at least 4 documents .* 4 groups"):
         assign_splits(
             np.concatenate([topic, np.ones(len(small), dtype=int)]),
             np.concatenate([group, small]),

@@ -8,7 +8,7 @@ from ...html.text import percent, visible
 from .figures import documents_figure, lengths_figure, overlap_figure
 from .measures import CorpusRecord as Record
 
-QUALITY = ("largest_origin_share", "non_latin_share")
+QUALITY = ("largest_group_share", "non_latin_share")
 
 
 def corpus_section(record: Record, design: Design) -> Section | None:
@@ -86,7 +86,7 @@ def _corpus_notes(audit: CorpusAudit, *, near_searched: bool) -> list[tuple[str,
     notes += [
         (
             "One origin",
-            f"gives at most {percent(origin.largest_origin_share)} of a topic's documents "
+            f"gives at most {percent(origin.largest_group_share)} of a topic's documents "
             f"(“{visible(origin.topic)}”)",
         ),
         (
