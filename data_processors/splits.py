@@ -115,8 +115,8 @@ def _too_small(name: str, groups: _Groups, index: int, config: Splits) -> UserEr
     return UserError(
         f"corpus.splits: topic {name!r} has {groups.topic_sizes[index]} document(s) of "
         f"{num_groups} group(s) after cleaning, too few for {num_splits} splits; a topic needs "
-        f"at least {least} documents of at least {num_splits} groups: add some, or leave small topics out "
-        f"with corpus.topics.min_groups={num_splits}"
+        f"at least {least} documents of at least {num_splits} groups: add some, or leave small "
+        f"topics out with corpus.topics.min_groups={num_splits}"
     )
 
 

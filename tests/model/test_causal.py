@@ -56,7 +56,7 @@ def test_loss_scores_the_next_token() -> None:
     torch.testing.assert_close(output.loss, expected)
 
 
-def test_condition_ids_pass_through_generate() -> None:
+def test_metadata_ids_pass_through_generate() -> None:
     model = build(router={"name": "masked", "values": [0, 1], "policy": "exact"})
     ids = token_ids(2, 4)
     early, late = (

@@ -202,6 +202,11 @@ def measure_time(run: RunData, draws: Draws) -> TimeRecord | None:
     store, data = run.store, run.documents
     time = analyse_time(data, store.documents, run.groups, draws.orders, draws.weights)
     told = condition_losses(
-        store.conditions, store.facts.conditions, store.documents, data, draws.weights, run.groups
+        store.metadata_values,
+        store.facts.metadata_values,
+        store.documents,
+        data,
+        draws.weights,
+        run.groups,
     )
     return None if time is None and told.empty else TimeRecord(time, told)
