@@ -28,8 +28,8 @@ from .experiments.senses import LabelledText, read_senses, write_senses
 from .experiments.snapshots import write_saturation
 from .recording.processes import Processes
 from .recording.recording import Recording, model_path, open_recording
-from .recording.resume import Spool
-from .recording.shards import put_together, record_alone, record_share
+from .recording.resume import SavedPass
+from .recording.shards import merge_shards, record_alone, record_shard
 from .recording.token_classes import TOKEN_CLASSES
 from .recording.token_types import OTHER
 from .store.reader import FORMAT, StoreFacts
@@ -41,7 +41,7 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
 
     Args:
         run: config, dataset and where to write.
-        processes: who else records a share of the split; None = nobody.
+        processes: the other processes that record the split; None if there are none.
 
     Raises:
         UserError: a checkpoint that does not fit the dataset or has no experts, or a split that
@@ -50,7 +50,7 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
     keep_freed_memory()
     config, dataset, started = run.config, run.inputs["mask"], time.monotonic()
     senses = read_senses(config.route.senses) if config.route.senses else []
-    spool = _open_spool(run)
+    saved = _open_saved(run)
     if processes is not None:
         processes.hand_out(json.dumps([config.model_dump_json(), dataset.model_dump_json()]))
     with open_recording(config, dataset) as recording:
@@ -62,34 +62,35 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
             num_slots=sizes.num_slots,
         ) as writer:
             if processes is None:
-                recorder = record_alone(recording, spool, writer)
+                recorder = record_alone(recording, saved, writer)
             else:
-                record_share(recording, spool, processes.share)
+                record_shard(recording, saved, processes.shard)
                 processes.wait_for_others()
-                recorder = put_together(recording, spool, writer, processes.share.count)
+                recorder = merge_shards(recording, saved, writer, processes.shard.count)
             facts = _store_facts(recording, recorder.num_tokens, writer.num_documents)
             facts = facts.model_copy(update={"senses": sorted({each.token for each in senses})})
             sample = recorder.sample.columns(sizes.num_layers, sizes.num_slots)
             writer.finish(facts, recorder.tables.arrays(), *sample)
         elapsed_s = time.monotonic() - started
         _add_experiments(run.output_dir, recording, facts, senses)
-        spool.discard()
+        saved.discard()
     return _counts(facts, recording.network, elapsed_s)
 
 
-def _open_spool(run: StageRun) -> Spool:
-    """Opens what an unfinished pass of the same config, dataset and model left, if anything."""
-    spool = _spool(run.config, run.inputs["mask"])
+def _open_saved(run: StageRun) -> SavedPass:
+    """Opens what an interrupted pass saved; with `force` it starts anew."""
+    saved = _saved_pass(run.config, run.inputs["mask"])
     if run.config.force:
-        spool.discard()
-    return spool
+        saved.discard()
+    return saved
 
 
-def _spool(config: Config, dataset: Manifest) -> Spool:
+def _saved_pass(config: Config, dataset: Manifest) -> SavedPass:
+    """Returns the saves that belong to this config, dataset and model."""
     target = config.paths.routing
     sections = config.model_dump(mode="json", include={*ROUTE.sections, "seed"})
     key = digest([FORMAT, sections, dataset.fingerprint, recorded_model(config)])
-    return Spool(target.parent / f".{target.name}.spool", key)
+    return SavedPass(target.parent / f".{target.name}.resume", key)
 
 
 def _add_experiments(
@@ -158,9 +159,9 @@ def _counts(facts: StoreFacts, network: PreTrainedModel, elapsed_s: float) -> di
 
 
 def run_processes(arguments: Sequence[str]) -> int:
-    """Runs the stage in this process and hands shares to the others; returns the exit code."""
+    """Runs the stage in this process and gives the others their shards; returns the exit code."""
     processes = Processes()
-    if processes.share.rank > 0:
+    if processes.shard.rank > 0:
         return _serve(processes)
     try:
         stage = replace(ROUTE, run=partial(record_split, processes=processes))
@@ -170,7 +171,7 @@ def run_processes(arguments: Sequence[str]) -> int:
 
 
 def _serve(processes: Processes) -> int:
-    """Records its share of whatever process 0 records."""
+    """Records this process' shard of every split that process 0 records."""
     keep_freed_memory()
     try:
         for task in processes.tasks():
@@ -178,7 +179,7 @@ def _serve(processes: Processes) -> int:
             config = Config.model_validate_json(config)
             dataset = Manifest.model_validate_json(dataset)
             with open_recording(config, dataset) as recording:
-                record_share(recording, _spool(config, dataset), processes.share)
+                record_shard(recording, _saved_pass(config, dataset), processes.shard)
     except UserError as error:
         console.print(f"moescope: {error}", markup=False, style="red", soft_wrap=True)
         return 2

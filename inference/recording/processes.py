@@ -1,7 +1,7 @@
-"""Several processes that record one split, as torchrun starts them; they meet in its key store.
+"""Several processes that record one split; they talk through the key store of torchrun.
 
-Process 0 runs the stage and hands each task out; all, itself included, record their share of the
-chunks, and it puts the shares together.
+Process 0 runs the stage and gives the others their tasks. Every process, 0 included, records a
+shard of the split's chunks; then process 0 merges the shards.
 """
 
 import os
@@ -11,11 +11,11 @@ from datetime import timedelta
 
 import torch.distributed as dist
 
-WAIT = timedelta(days=30)  # a share takes as long as it takes; torchrun ends all if one fails
+WAIT = timedelta(days=30)  # a shard may take days; if one process fails, torchrun ends all
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Every `count`-th chunk from the `rank`-th on."""
 
     rank: int = 0
@@ -23,15 +23,15 @@ class Share:
 
     @property
     def name(self) -> str:
-        """Names the share's spool."""
+        """Names the folder of what the shard saved."""
         return f"{self.rank}-of-{self.count}"
 
     def has(self, number: int) -> bool:
-        """Says whether a chunk, counted from 1, is in it."""
+        """Says whether a chunk belongs to it; chunks are counted from 1."""
         return (number - 1) % self.count == self.rank
 
 
-ALONE = Share()
+WHOLE = Shard()
 
 
 class Processes:
@@ -39,21 +39,21 @@ class Processes:
 
     def __init__(self) -> None:
         self._store, rank, count = next(dist.rendezvous("env://"))
-        self.share = Share(rank, count)
+        self.shard = Shard(rank, count)
         self._num_tasks = 0
 
     @staticmethod
     def started() -> bool:
-        """Says whether there are several."""
+        """Says whether torchrun started more than one process."""
         return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
     def hand_out(self, task: str) -> None:
-        """Gives all others a task; "" when there are no more."""
+        """Gives all other processes a task; "" tells them that there are no more."""
         self._store.set(f"task-{self._num_tasks}", task)
         self._num_tasks += 1
 
     def tasks(self) -> Iterator[str]:
-        """Yields the tasks that process 0 hands out; each counts as done when the next is asked."""
+        """Yields the tasks that process 0 hands out; asking for the next reports one as done."""
         number = 0
         while True:
             key = f"task-{number}"
@@ -63,9 +63,9 @@ class Processes:
                 return
             yield task
             number += 1
-            self._store.set(f"done-{number}-{self.share.rank}", "1")
+            self._store.set(f"done-{number}-{self.shard.rank}", "1")
 
     def wait_for_others(self) -> None:
-        """Waits until all others are done with the last task."""
-        others = range(1, self.share.count)
+        """Waits until all other processes have reported the last task as done."""
+        others = range(1, self.shard.count)
         self._store.wait([f"done-{self._num_tasks}-{rank}" for rank in others], WAIT)

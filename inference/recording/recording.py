@@ -1,4 +1,4 @@
-"""One pass of a model over a split, or over a share of its chunks."""
+"""One pass of a model over a split, or over one shard of its chunks."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from .capture import RoutingCapture
 from .chunks import MIN_EXAMPLES, iterate_chunks
 from .forward import Observer, predicts_next
 from .memory import check_memory
-from .processes import ALONE, Share
+from .processes import WHOLE, Shard
 from .recorder import RoutingRecorder
 from .split import Split, open_split
 from .tables import TableSizes
@@ -27,7 +27,7 @@ from .token_classes import TOKEN_CLASSES
 
 @dataclass(frozen=True)
 class Recording:
-    """A model that is recorded while it runs, and what it runs over."""
+    """A model, the split it runs over, and the hooks that record its routing."""
 
     config: Config
     network: PreTrainedModel
@@ -46,24 +46,24 @@ class Recording:
         chunk_done: Callable[[int, pa.Table], None],
         *,
         after: int = 0,
-        share: Share = ALONE,
+        shard: Shard = WHOLE,
     ) -> int:
-        """Records the chunks of a share; returns the number of the last one, 0 without any.
+        """Records the chunks of a shard; returns the number of its last chunk, 0 if it has none.
 
         Args:
-            recorder: what to record them with.
-            chunk_done: given each chunk's number, from 1, and its documents.
-            after: number of the last chunk that is done already.
-            share: which of the chunks.
+            recorder: adds the chunks up.
+            chunk_done: is called with each chunk's number, from 1, and its documents.
+            after: the last chunk that an earlier pass has done; later ones are recorded.
+            shard: which chunks to record.
         """
         split, size = self.split, self.config.route.batch_size
         lengths, last = split.examples.lengths, 0
         chunks = iterate_chunks(split.folder, lengths, max(MIN_EXAMPLES, 4 * size))
         with progress_bar(f"route {split.name}", int(lengths.sum()), "tokens") as advance:
             for number, chunk in enumerate(chunks, start=1):
-                if share.has(number):
+                if shard.has(number):
                     last = number
-                if not share.has(number) or number <= after:
+                if not shard.has(number) or number <= after:
                     advance(int(lengths[chunk.examples].sum()))
                     continue
                 recorder.begin_chunk(chunk.first_document, chunk.last_document)

@@ -1,8 +1,9 @@
-"""What a pass, or one process' share of it, leaves on disk: to go on from, and to be put together.
+"""Saves a pass while it runs, so that it can be resumed, and so that shards can be merged.
 
-The folder lies beside the store while the pass runs. A save adds the documents and the sample of
-the chunks since the last one and writes the tables anew; replacing `state.json` makes it count, so
-a pass may be killed at any moment. All sums are exact: the store is the same to the last bit.
+The saves lie in a folder beside the store. Each one adds the documents and the sample of the chunks
+since the save before, and writes the tables of all chunks so far. It counts once `state.json` is
+replaced, so the process may be killed at any moment. All sums are exact: a resumed pass writes the
+same store, to the last bit.
 """
 
 import json
@@ -27,15 +28,16 @@ SAVE_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a spool holds.
+    """What was saved of a pass.
 
     Attributes:
-        chunks: number of the last chunk that is done.
-        num_tokens: real tokens of all chunks.
-        documents: one batch of rows of documents.parquet per chunk, in order; mapped, not read.
-        samples: pieces of the sample.
-        sums: of `RoutingTables`.
-        has_confidence: of `RoutingTables`.
+        chunks: number of the last chunk that was recorded.
+        num_tokens: real tokens of the recorded chunks.
+        documents: one batch of rows of documents.parquet per chunk, in order; the files
+            are memory-mapped.
+        samples: pieces of the token sample, as `TokenSample.pieces` gives them.
+        sums: the tables' sums, as `RoutingTables.sums` gives them.
+        has_confidence: whether every router's distribution was known.
     """
 
     chunks: int
@@ -45,20 +47,20 @@ class Recorded:
     sums: dict[str, np.ndarray]
     has_confidence: bool
 
-    def give(self, recorder: RoutingRecorder) -> None:
-        """Adds everything but the documents to what a recorder holds."""
+    def restore(self, recorder: RoutingRecorder) -> None:
+        """Adds all but the documents to a recorder."""
         for columns in self.samples:
             recorder.sample.add(**columns)
         recorder.tables.merge(self.sums, has_confidence=self.has_confidence)
         recorder.num_tokens += self.num_tokens
 
 
-class Spool:
-    """Saves a pass now and then at the end of a chunk.
+class SavedPass:
+    """The saves of one pass; a new one is made at the end of a chunk, at most every 30 seconds.
 
     Args:
-        folder: where; made when there is something to save.
-        key: hash of all that decides the store; a spool with another key is thrown away.
+        folder: where the saves lie; made by the first one.
+        key: hash of all that decides the store; saves under another key are thrown away.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -68,12 +70,12 @@ class Spool:
         self._num_sampled = 0  # pieces of the sample that are saved
         self._saved_at = time.monotonic()
 
-    def part(self, name: str) -> "Spool":
-        """Returns the spool of one process' share."""
-        return Spool(self.folder / name, f"{self._key}/{name}")
+    def part(self, name: str) -> "SavedPass":
+        """Returns the saves of one process' shard."""
+        return SavedPass(self.folder / name, f"{self._key}/{name}")
 
     def load(self) -> Recorded | None:
-        """Reads what an earlier pass of the same key saved; None without any."""
+        """Reads what an interrupted pass with the same key saved; None if there is nothing."""
         try:
             recorded = self._read()
         except FileNotFoundError:
@@ -89,12 +91,12 @@ class Spool:
         return recorded
 
     def chunk_done(self, chunks: int, documents: pa.Table, recorder: RoutingRecorder) -> None:
-        """Takes a chunk's documents and saves, if the last save is `SAVE_EVERY_S` ago.
+        """Takes a finished chunk, and saves if the last save is `SAVE_EVERY_S` seconds old.
 
         Args:
-            chunks: its number; earlier ones are done.
-            documents: those of this chunk, as the store has them.
-            recorder: what it holds belongs to finished chunks.
+            chunks: the chunk's number; all before it are finished.
+            documents: the chunk's documents, as the store has them.
+            recorder: holds the sums of the finished chunks and of no other.
         """
         # one batch per chunk: given back in the same pieces, the store has the same bytes
         self._waiting += documents.combine_chunks().to_batches()
@@ -102,7 +104,7 @@ class Spool:
             self.save(chunks, recorder)
 
     def save(self, chunks: int, recorder: RoutingRecorder) -> None:
-        """Saves the chunks up to this number, unless they are."""
+        """Saves all chunks up to this number, unless the last save holds them."""
         if self._saves[-1:] == [chunks]:
             return
         if not self.folder.exists():
@@ -129,11 +131,11 @@ class Spool:
         self._saved_at = time.monotonic()
 
     def discard(self) -> None:
-        """Removes the spool: the store is complete, or nothing in it is of use."""
+        """Removes the saves, once the store is complete or if they are of no use."""
         remove_ours(self.folder, "paths.routing")
 
     def _read(self) -> Recorded | None:
-        """Reads everything before anything is given back: all of it is whole, or none is used."""
+        """Reads every file before any is used: if one is damaged, the pass starts anew."""
         state = json.loads((self.folder / STATE_FILE).read_text(encoding="utf-8"))
         if state["key"] != self._key:
             return None
@@ -164,5 +166,5 @@ class Spool:
 
 
 def in_order(batches: Iterable[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """Sorts chunks' documents as one pass would write them; chunks share no document."""
+    """Sorts chunks as one pass would write them; no document is in two chunks."""
     return sorted(batches, key=lambda batch: batch.column("document")[0].as_py())

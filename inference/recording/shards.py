@@ -1,55 +1,55 @@
-"""A pass with a spool beside it: alone, as one process' share, and all shares put together."""
+"""Records a split in one process or in several, and resumes a pass that was interrupted."""
 
 import pyarrow as pa
 
 from ...configs.progress import console
 from ..store.writer import StoreWriter
-from .processes import Share
+from .processes import Shard
 from .recorder import RoutingRecorder
 from .recording import Recording
-from .resume import Spool, in_order
+from .resume import SavedPass, in_order
 
 
-def record_share(recording: Recording, spool: Spool, share: Share) -> None:
-    """Records one process' share of the chunks into a spool of its own below `spool`."""
-    own, recorder = spool.part(share.name), recording.new_recorder()
+def record_shard(recording: Recording, saved: SavedPass, shard: Shard) -> None:
+    """Records one process' shard of the chunks and saves it below `saved`, for `merge_shards`."""
+    own, recorder = saved.part(shard.name), recording.new_recorder()
     done = own.load()
     if done is not None:
-        done.give(recorder)
+        done.restore(recorder)
 
     def save(number: int, documents: pa.Table) -> None:
         own.chunk_done(number, documents, recorder)
 
     after = done.chunks if done else 0
-    own.save(recording.run_chunks(recorder, save, after=after, share=share), recorder)
+    own.save(recording.run_chunks(recorder, save, after=after, shard=shard), recorder)
 
 
-def record_alone(recording: Recording, spool: Spool, writer: StoreWriter) -> RoutingRecorder:
-    """Records the whole split, from where an unfinished pass was."""
-    recorder, done = recording.new_recorder(), spool.load()
+def record_alone(recording: Recording, saved: SavedPass, writer: StoreWriter) -> RoutingRecorder:
+    """Records the whole split in this process, resuming an interrupted pass."""
+    recorder, done = recording.new_recorder(), saved.load()
     if done is not None:
-        done.give(recorder)
+        done.restore(recorder)
         for batch in done.documents:
             writer.append(pa.Table.from_batches([batch]))
-        console.print(f"route: going on after {done.num_tokens:,} tokens ({spool.folder})")
+        console.print(f"route: going on after {done.num_tokens:,} tokens ({saved.folder})")
 
     def write(number: int, documents: pa.Table) -> None:
         writer.append(documents)
-        spool.chunk_done(number, documents, recorder)
+        saved.chunk_done(number, documents, recorder)
 
     recording.run_chunks(recorder, write, after=done.chunks if done else 0)
     return recorder
 
 
-def put_together(
-    recording: Recording, spool: Spool, writer: StoreWriter, count: int
+def merge_shards(
+    recording: Recording, saved: SavedPass, writer: StoreWriter, count: int
 ) -> RoutingRecorder:
-    """Adds the shares up; the documents are written as one pass would write them."""
+    """Adds `count` recorded shards up and writes their documents in the order of a single pass."""
     recorder, batches = recording.new_recorder(), []
     for rank in range(count):
-        recorded = spool.part(Share(rank, count).name).load()
-        assert recorded is not None, f"share {rank} is not complete"
-        recorded.give(recorder)
+        recorded = saved.part(Shard(rank, count).name).load()
+        assert recorded is not None, f"shard {rank} is not complete"
+        recorded.restore(recorder)
         batches += recorded.documents
     for batch in in_order(batches):
         writer.append(pa.Table.from_batches([batch]))

@@ -1,4 +1,4 @@
-"""Two processes that share a split write the same store as one, to the last bit."""
+"""Two processes that record a split in shards write the same store as one, to the last bit."""
 
 import subprocess
 import sys
@@ -11,22 +11,22 @@ import pytest
 from moescope.configs.manifest import read_manifest
 from moescope.configs.schema import Config
 from moescope.inference.recording.forward import Observer
-from moescope.inference.recording.processes import Share
+from moescope.inference.recording.processes import Shard
 from moescope.inference.recording.recording import open_recording
-from moescope.inference.recording.resume import Spool
-from moescope.inference.recording.shards import put_together, record_share
+from moescope.inference.recording.resume import SavedPass
+from moescope.inference.recording.shards import merge_shards, record_shard
 from moescope.inference.store.reader import DOCUMENTS_FILE
 from moescope.inference.store.writer import StoreWriter
 from tests.conftest import ROOT
 
 from .runs import encoder, make_config, overrides_of, route, save
 
-# small chunks, so that there is something to share, and saves after each
+# small chunks, so that each process has some, and saves after each
 SCRIPT = """
 import sys
-import inference.recording, inference.spool
-from inference.route import run_processes
-inference.recording.MIN_EXAMPLES, inference.spool.SAVE_EVERY_S = 1, 0.0
+from moescope.inference.recording import recording, resume
+from moescope.inference.route import run_processes
+recording.MIN_EXAMPLES, resume.SAVE_EVERY_S = 1, 0.0
 sys.exit(run_processes(sys.argv[1:]))
 """
 
@@ -50,7 +50,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("dataset", ["none"], indirect=True)
-def test_a_killed_share_goes_on_and_shares_add_up(
+def test_a_killed_shard_is_resumed_and_shards_add_up(
     dataset: Config, tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("moescope.inference.recording.resume.SAVE_EVERY_S", 0.0)
@@ -71,14 +71,14 @@ def test_a_killed_share_goes_on_and_shares_add_up(
         open_recording(config, manifest) as recording,
         StoreWriter(tmp_path, num_layers=2, num_experts=6, num_slots=2) as writer,
     ):
-        spool = Spool(tmp_path / "spool", "key")
+        saved = SavedPass(tmp_path / "saved", "key")
         with monkeypatch.context() as patched:
             patched.setattr(Observer, "__call__", killed)
             with pytest.raises(Killed):
-                record_share(recording, spool, Share(1, 3))
+                record_shard(recording, saved, Shard(1, 3))
         for rank in (2, 1, 0):
-            record_share(recording, spool, Share(rank, 3))
-        recorder = put_together(recording, spool, writer, 3)
+            record_shard(recording, saved, Shard(rank, 3))
+        recorder = merge_shards(recording, saved, writer, 3)
         sample, experts, _ = recorder.sample.columns(2, 2)
         tables = recorder.tables.arrays()
     assert recorder.num_tokens == store.facts.num_tokens
@@ -104,4 +104,4 @@ def test_two_processes_write_the_store_of_one(
     together = read_manifest(target)
     assert together is not None
     assert together.files == alone.files
-    assert not (tmp_path / ".routing.spool").exists()
+    assert not (tmp_path / ".routing.resume").exists()

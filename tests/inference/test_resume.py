@@ -1,4 +1,4 @@
-"""A pass that is killed goes on where it was, and its store is the same to the last bit."""
+"""A pass that is killed is resumed, and its store is the same to the last bit."""
 
 import shutil
 from pathlib import Path
@@ -62,17 +62,17 @@ def test_killed_and_restarted_gives_the_same_bytes(
     dataset: Config, whole: tuple[Manifest, str, int], passes: dict[str, int]
 ) -> None:
     manifest, model, total = whole
-    spool = dataset.paths.routing.parent / ".routing.spool"
-    assert not spool.exists(), "a finished pass leaves nothing"
+    saved = dataset.paths.routing.parent / ".routing.resume"
+    assert not saved.exists(), "a finished pass leaves nothing"
     redo(dataset)
     kill(passes, total // 2, dataset, model)
     kill(passes, total // 4, dataset, model)  # resumed and killed again
-    assert (spool / "state.json").exists()
+    assert (saved / "state.json").exists()
     again, _ = route(dataset, model, BATCHES)
     assert again.files == manifest.files
     assert again.counts["num_tokens"] == manifest.counts["num_tokens"]
     assert passes["count"] < 0.7 * total, "what was done is not done again"
-    assert not spool.exists()
+    assert not saved.exists()
 
 
 def test_killed_while_saving_falls_back_to_the_save_before(
@@ -111,9 +111,9 @@ def test_what_belongs_to_another_pass_is_not_used(
     _, model, total = whole
     redo(dataset)
     kill(passes, total // 2, dataset, model)
-    spool = dataset.paths.routing.parent / ".routing.spool"
+    saved = dataset.paths.routing.parent / ".routing.resume"
     if change == "damaged":
-        for file in spool.glob("tables-*"):
+        for file in saved.glob("tables-*"):
             file.write_bytes(file.read_bytes()[:40])
     before = capsys.readouterr()
     assert "going on" not in before.err
