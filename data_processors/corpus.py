@@ -1,8 +1,8 @@
 """Stage `corpus`: a source's texts, cleaned, labelled with topics and split."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -26,22 +26,22 @@ from .sources.registry import SOURCES
 from .splits import DROPPED, assign_splits
 from .topics import TopicRules, drop_small_topics, label_derived, label_given, select_documents
 
-SPOOL = ".spool.parquet"
+KEPT_FILE = ".kept.parquet"
 AUDIT = "audit.json"
 BATCH_DOCUMENTS = 512
 
 
 def build_corpus(run: StageRun) -> Mapping[str, Any]:
-    """Reads the source once into a spool, decides, and writes the splits from the spool.
+    """Reads the source once, keeps the clean documents in one file, and writes the splits from it.
 
     Memory holds a few numbers per document and the near-duplicate index, never the texts.
     """
-    spool = run.output_dir / SPOOL
-    cleaner = _collect(run.config, spool)
-    topics, topic = _label(run.config, cleaner, spool)
+    kept_file = run.output_dir / KEPT_FILE
+    cleaner = _collect(run.config, kept_file)
+    topics, topic = _label(run.config, cleaner, kept_file)
     split = _decide(run.config, cleaner, topics, topic)
-    counts = _write_splits(run, spool, topics, topic, split)
-    spool.unlink()
+    counts = _write_splits(run, kept_file, topics, topic, split)
+    kept_file.unlink()
     audit = audit_corpus(topics, topic, split, cleaner.kept, cleaner.tally, counts)
     searched = run.config.corpus.clean.near_duplicates
     warnings = list_warnings(audit, near_searched=searched)
@@ -57,8 +57,8 @@ def build_corpus(run: StageRun) -> Mapping[str, Any]:
     }
 
 
-def _collect(config: Config, spool: Path) -> Cleaner:
-    """Streams the source through cleaning into the spool.
+def _collect(config: Config, kept_file: Path) -> Cleaner:
+    """Streams the source through cleaning into `kept_file`.
 
     Raises:
         UserError: nothing is left, or a topic that the config names is not there.
@@ -69,9 +69,10 @@ def _collect(config: Config, spool: Path) -> Cleaner:
     documents = SOURCES[config.source.name].read(config.source, rules.wanted, drawing)
     with (
         progress_bar(f"reading {config.source.name}", None, "documents") as advance,
-        DocumentWriter([spool]) as writer,
+        closing(_counted(documents, advance)) as counted,
+        DocumentWriter([kept_file]) as writer,
     ):
-        for document in cleaner.clean(_counted(documents, advance)):
+        for document in cleaner.clean(counted):
             writer.write(document)
     if not len(cleaner.kept) and not rules.names_missing():
         raise _nothing_left(config, cleaner)
@@ -79,10 +80,15 @@ def _collect(config: Config, spool: Path) -> Cleaner:
     return cleaner
 
 
-def _counted(documents: Iterator[Document], advance: Advance) -> Iterator[Document]:
-    for document in documents:
-        advance()
-        yield document
+def _counted(documents: Iterator[Document], advance: Advance) -> Generator[Document, None, None]:
+    """Counts documents as they pass; closing it ends the source, also its reading processes."""
+    try:
+        for document in documents:
+            advance()
+            yield document
+    finally:
+        if isinstance(documents, Generator):
+            documents.close()
 
 
 def _nothing_left(config: Config, cleaner: Cleaner) -> UserError:
@@ -100,14 +106,14 @@ def _nothing_left(config: Config, cleaner: Cleaner) -> UserError:
     return UserError(f"{place}: no documents left after cleaning ({reasons})")
 
 
-def _label(config: Config, cleaner: Cleaner, spool: Path) -> tuple[list[str], np.ndarray]:
+def _label(config: Config, cleaner: Cleaner, kept_file: Path) -> tuple[list[str], np.ndarray]:
     """Returns the topics' names in order, and the topic of every row (D,), −1 for none."""
     kept, rules = cleaner.kept, config.corpus.topics
     if rules.derive == "none":
         names, topic = label_given(list(kept.topic_names), np.array(kept.topic), rules)
     else:
         derived, names = derive_topics(
-            lambda: (document.text for document in read_documents(spool)),
+            lambda: (document.text for document in read_documents(kept_file)),
             len(kept),
             rules,
             config.seed,
@@ -133,9 +139,9 @@ def _decide(config: Config, cleaner: Cleaner, topics: list[str], topic: np.ndarr
 
 
 def _write_splits(
-    run: StageRun, spool: Path, topics: list[str], topic: np.ndarray, split: np.ndarray
+    run: StageRun, kept_file: Path, topics: list[str], topic: np.ndarray, split: np.ndarray
 ) -> TextCounts:
-    """Copies the spool into the splits' shards and counts the texts on the way."""
+    """Copies the kept documents into the splits' shards and counts the texts on the way."""
     counts = TextCounts(len(topics))
     per_shard = run.config.corpus.shard_documents
     with ExitStack() as stack:
@@ -148,7 +154,7 @@ def _write_splits(
             for s, name in enumerate(SPLITS)
         ]
         advance = stack.enter_context(progress_bar("writing splits", len(split), "documents"))
-        rows = ((n, d) for n, d in enumerate(read_documents(spool)) if split[n] != DROPPED)
+        rows = ((n, d) for n, d in enumerate(read_documents(kept_file)) if split[n] != DROPPED)
         while batch := list(islice(rows, BATCH_DOCUMENTS)):
             for row, document in batch:
                 writers[split[row]].write(document.with_topic(topics[topic[row]]))

@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from moescope.command_line import main
 from moescope.configs.compose import compose_config
 from moescope.configs.errors import UserError
 from moescope.configs.manifest import Manifest
 from moescope.configs.stage import execute
 from moescope.configs.stages import CORPUS
 from moescope.data_processors.audit_warnings import AuditWarning
-from moescope.data_processors.corpus import SPOOL
+from moescope.data_processors.corpus import KEPT_FILE
 from moescope.data_processors.documents import SCHEMA, SPLITS
-from moescope.moescope.command_line import main
 from tests.conftest import hear_interrupts
 
 SMALL = ["source=synthetic", "source.num_topics=3", "source.documents_per_topic=80"]
@@ -274,6 +274,14 @@ def test_hostile_text_is_kept_as_data(tmp_path: Path) -> None:
     assert "\u202eright" in found
 
 
+def living_processes(group: int) -> list[str]:
+    """Lists the processes of a group that have not ended."""
+    command = ["ps", "-eo", "pgid=,pid=,stat="]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [pid for number, pid, state in rows if int(number) == group and state[0] != "Z"]
+
+
 def test_ctrl_c_while_reading_in_parallel_leaves_one_line_and_no_process(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "moescope", "corpus", "name=t", f"paths.runs={tmp_path}"],
@@ -282,9 +290,9 @@ def test_ctrl_c_while_reading_in_parallel_leaves_one_line_and_no_process(tmp_pat
         start_new_session=True,
         preexec_fn=hear_interrupts,
     )
-    spool = tmp_path / "t" / ".corpus.partial" / SPOOL
+    kept = tmp_path / "t" / ".corpus.partial" / KEPT_FILE
     deadline = time.monotonic() + 60
-    while not (spool.exists() and spool.stat().st_size > 4) and time.monotonic() < deadline:
+    while not (kept.exists() and kept.stat().st_size > 4) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
     _, printed = process.communicate(timeout=60)
@@ -292,9 +300,7 @@ def test_ctrl_c_while_reading_in_parallel_leaves_one_line_and_no_process(tmp_pat
     assert "Traceback" not in printed
     assert len(printed.strip().splitlines()) == 1
     assert [path.name for path in (tmp_path / "t").iterdir()] == [".corpus.lock"]
-    living = subprocess.run(
-        ["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True
-    ).stdout.split("\n")
-    assert not [
-        line for line in living if line.split()[:1] == [str(process.pid)] and "Z" not in line
-    ]
+    deadline = time.monotonic() + 60  # Python's own helper process ends after the one it serves
+    while living_processes(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not living_processes(process.pid)
