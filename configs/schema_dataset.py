@@ -48,16 +48,15 @@ Tokenizer = Annotated[
 class _Masking(Section):
     probability: float = Field(gt=0, lt=1, description="share of content tokens selected")
     mask_share: float = Field(ge=0, le=1, description="of the selected: replaced by [MASK]")
-    random_share: float = Field(ge=0, le=1, description="of the selected: replaced at random")
-    keep_share: float = Field(ge=0, le=1, description="of the selected: left as they are")
+    random_share: float = Field(
+        ge=0, le=1, description="of the selected: replaced at random; the rest stays as it is"
+    )
 
     @model_validator(mode="after")
-    def _shares_sum_to_one(self) -> "_Masking":
-        total = self.mask_share + self.random_share + self.keep_share
-        if abs(total - 1) > 1e-6:
-            raise ValueError(
-                f"mask_share + random_share + keep_share is {total:g}; they must sum to 1"
-            )
+    def _shares_are_shares(self) -> "_Masking":
+        total = self.mask_share + self.random_share
+        if total > 1 + 1e-6:
+            raise ValueError(f"mask_share + random_share is {total:g}; they are shares of 1")
         return self
 
 

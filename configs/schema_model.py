@@ -71,8 +71,12 @@ class SwitchRouter(Section):
     top_k: Literal[1] = Field(description="experts per token (always 1)")
     jitter: float = Field(ge=0, lt=1, description="router input times U(1-j, 1+j) in training")
     capacity_factor: float | None = Field(
-        gt=0, description="tokens per expert over the balanced share; null = no limit"
+        gt=0, description="in training, tokens per expert over the balanced share; null = no limit"
     )
+    eval_capacity_factor: float | None = Field(
+        gt=0, description="the same outside of training, also while routing is recorded"
+    )
+    capacity_per: Literal["batch", "sequence"] = Field(description="whose tokens share a capacity")
 
 
 class GshardRouter(Section):
@@ -84,8 +88,12 @@ class GshardRouter(Section):
         description="in training, use the second expert with probability 2 x its weight"
     )
     capacity_factor: float | None = Field(
-        gt=0, description="tokens per expert and sequence over the balanced share; null = no limit"
+        gt=0, description="in training, tokens per expert over the balanced share; null = no limit"
     )
+    eval_capacity_factor: float | None = Field(
+        gt=0, description="the same outside of training, also while routing is recorded"
+    )
+    capacity_per: Literal["batch", "sequence"] = Field(description="whose tokens share a capacity")
 
 
 class NoisyTopkRouter(Section):

@@ -111,7 +111,6 @@ class KnockoutLosses:
     @torch.inference_mode()
     def add(self, batch: Mapping[str, Tensor]) -> None:
         """Runs a batch as the collator made it, once whole and once without each expert."""
-        batch = self._observer.prepare(batch)
         places = self._place_of[batch["document_ids"].flatten()[batch["label_positions"]]]
         self._num_labels += torch.bincount(places, minlength=len(self._num_labels))
         places = places.to(self._sums.device, non_blocking=True)

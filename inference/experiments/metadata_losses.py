@@ -48,7 +48,7 @@ def write_metadata_losses(
     with progress_bar("route metadata values", len(starts), "batches") as advance:
         for start in starts:
             rows = order[start : start + batch_size].tolist()
-            batch = observer.prepare(split.collate(split.examples.__getitems__(rows)))
+            batch = split.collate(split.examples.__getitems__(rows))
             documents = batch["document_ids"].flatten()[batch["label_positions"]]
             num_labels += torch.bincount(documents, minlength=count)
             places = documents.to(observer.device, non_blocking=True)

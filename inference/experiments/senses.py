@@ -169,7 +169,7 @@ def _count(
     observer: Observer, batch: dict[str, Tensor], spans: list[tuple[int, int, int]], opens: int
 ) -> Iterator[np.ndarray]:
     """Yields (L, E) choices of the tokens of each span (row, first, last)."""
-    seen, real = observer(observer.prepare(batch)), real_positions(batch)
+    seen, real = observer(batch), real_positions(batch)
     experts, width = seen.experts.cpu(), batch["input_ids"].shape[1]
     for row, first, last in spans:
         places = row * width + opens + torch.arange(first, last + 1)

@@ -43,7 +43,7 @@ def write_saturation(
     rows = rows[np.argsort(split.examples.lengths[rows], kind="stable")]
     starts = range(0, len(rows), settings.batch_size)
     parts = [rows[start : start + settings.batch_size].tolist() for start in starts]
-    batches = [observer.prepare(split.collate(split.examples.__getitems__(part))) for part in parts]
+    batches = [split.collate(split.examples.__getitems__(part)) for part in parts]
     documents = np.concatenate([_documents(batch)[_kept(batch, measured)] for batch in batches])
     final, layers = _choices(observer, batches, measured), observer.layers
     frames = []

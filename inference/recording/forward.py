@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from ...configs.errors import UserError
 from ...model.routing import Routing
 from .capture import RoutingCapture
 from .recorder import Observation, real_positions, true_ids
@@ -30,22 +29,9 @@ class Observer:
         self.is_ours = network.config.model_type == "moescope"
         self.is_causal = predicts_next(network)
 
-    def prepare(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Checks a batch, on the host.
-
-        Raises:
-            UserError: packed examples for a model that cannot keep their documents apart.
-        """
-        if "segment_ids" in batch and not self.is_ours:
-            raise UserError(
-                f"{type(self.network).__name__}: attends across packed documents; redo "
-                "`moescope mask` with dataset.packing=none or dataset.attend_across=true"
-            )
-        return batch
-
     @torch.inference_mode()
     def __call__(self, batch: Mapping[str, Tensor]) -> Observation:
-        """Runs a prepared batch."""
+        """Runs a batch as the collator made it."""
         output, logits, loss = self._run(batch, with_routing=self.is_ours)
         real = self._to_device(real_positions(batch))
         experts, weights = self._capture.take(real, batch["input_ids"].numel())
@@ -61,7 +47,7 @@ class Observer:
 
     @torch.inference_mode()
     def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Runs a prepared batch; returns the loss (M,) in nats of each label, on the device."""
+        """Runs a batch; returns the loss (M,) in nats of each label, on the device."""
         return self._run(batch, with_routing=False)[2]
 
     def _run(

@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
 
+from ...configs.errors import UserError
 from ...configs.manifest import Manifest
 from ...configs.progress import progress_bar
 from ...configs.schema import Config
@@ -70,7 +71,7 @@ class Recording:
                 for start in range(0, len(chunk.examples), size):
                     rows = chunk.examples[start : start + size]
                     batch = split.collate(split.examples.__getitems__(rows.tolist()))
-                    recorder.add(batch, rows, self.observer(self.observer.prepare(batch)))
+                    recorder.add(batch, rows, self.observer(batch))
                     advance(int(lengths[rows].sum()))
                 chunk_done(number, recorder.end_chunk())
         return last
@@ -82,7 +83,8 @@ def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
 
     Raises:
         UserError: a checkpoint that does not fit the dataset or has no experts, a split that is
-            not there, or tables that do not fit `route.max_memory`.
+            not there, packed documents that the model would mix, or tables that do not fit
+            `route.max_memory`.
     """
     path = model_path(config)
     network = load_model(path, _device())
@@ -96,9 +98,21 @@ def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
         )
         add_metadata_ids(split.examples, network.config)
         observer = Observer(network, capture, network.device)
+        _check_packing(observer, dataset)
         sizes = _table_sizes(config, split, observer)
         check_memory(config.route, sizes, split.sampled_tokens)
         yield Recording(config, network, capture, observer, split, sizes)
+
+
+def _check_packing(observer: Observer, dataset: Manifest) -> None:
+    """Refuses packed examples for a model that cannot keep their documents apart."""
+    settings = dataset.config["dataset"]
+    kept_apart = settings["packing"] != "none" and not settings["attend_across"]
+    if kept_apart and not observer.is_ours:
+        raise UserError(
+            f"{type(observer.network).__name__}: attends across packed documents; redo "
+            "`moescope mask` with dataset.packing=none or dataset.attend_across=true"
+        )
 
 
 def model_path(config: Config) -> str:
@@ -130,5 +144,5 @@ def _table_sizes(config: Config, split: Split, observer: Observer) -> TableSizes
 
 def _slots_per_token(observer: Observer, split: Split) -> int:
     """Runs one example to see how many: configurations have many names for k."""
-    batch = observer.prepare(split.collate(split.examples.__getitems__([0])))
+    batch = split.collate(split.examples.__getitems__([0]))
     return observer(batch).experts.shape[-1]

@@ -26,7 +26,7 @@ FACTS = TokenizerFacts(
     cls_sep=(2, 3),
     replacement_ids=np.arange(5, 1000, dtype=np.int32),
 )
-SHARES = {"mask_share": 0.8, "random_share": 0.1, "keep_share": 0.1}
+SHARES = {"mask_share": 0.8, "random_share": 0.1}
 
 
 def make_masking(name: str, probability: float = 0.15) -> Masking:
@@ -97,9 +97,7 @@ def test_shares_hold_over_100k_tokens(name: str, probability: float) -> None:
 
 
 def test_replacements_are_uniform_over_the_ordinary_vocabulary() -> None:
-    masking = TokenMasking(
-        name="token", probability=0.9, mask_share=0, random_share=1, keep_share=0
-    )
+    masking = TokenMasking(name="token", probability=0.9, mask_share=0, random_share=1)
     batch = make_batch(3000, seed=2)  # its own ids are below 50
     corrupted, kinds = mask_batch(batch, masking, FACTS, seed=0)
     counts = np.bincount(corrupted[kinds == MaskKind.REPLACED], minlength=1000)

@@ -11,6 +11,7 @@ from datasets import load_from_disk
 from torch.nn import functional as F
 from transformers import AutoTokenizer, OlmoeConfig, OlmoeForCausalLM
 
+from moescope.configs.compose import compose_config
 from moescope.configs.errors import UserError
 from moescope.configs.schema import Config
 from moescope.configs.stage import execute
@@ -102,6 +103,18 @@ def test_where_experts_choose_their_tokens_k_is_the_mean(dataset: Config, tmp_pa
     assert (np.diff((chosen == EXPERTS).astype(int), axis=2) >= 0).all(), "empty slots are last"
     assert (np.diff(weights, axis=2) <= 0).all(), "the first choice comes first"
     assert len(np.unique(chosen[:, 0, 0])) > 2, "which is not always the first expert"
+
+
+def test_a_capacity_outside_of_training_leaves_drops_in_the_store(
+    dataset: Config, tmp_path: Path
+) -> None:
+    config = compose_config(["router=switch", "router.eval_capacity_factor=0.5"])
+    router = config.router.model_dump()
+    network = encoder(400, num_experts_per_tok=router.pop("top_k"), router=router)
+    _, store = route(dataset, save(network, dataset, tmp_path))
+    chosen = store.tables["topic_mask_kind_expert"].sum((0, 1, 3))
+    assert (store.tables["dropped"] > 0.2 * store.facts.num_tokens).all()
+    assert (chosen + store.tables["dropped"] == store.facts.num_tokens).all()
 
 
 def test_parts_of_the_store_agree(dataset: Config, tmp_path: Path) -> None:
