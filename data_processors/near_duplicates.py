@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .words import hash_shingles, mix
+from ..configs.splitmix import scatter_bits
+from .words import hash_shingles
 
 NUM_PERMUTATIONS = 128
 BLOCK_ENTRIES = 4096
@@ -91,7 +92,7 @@ class NearDuplicateIndex:
         grouped = minima[:, : self._bands * self._rows].reshape(len(minima), self._bands, -1)
         keys = np.broadcast_to(np.arange(self._bands, dtype=np.uint64), grouped.shape[:2])
         for row in range(self._rows):
-            keys = mix(keys * self._factors[0] + grouped[:, :, row])
+            keys = scatter_bits(keys * self._factors[0] + grouped[:, :, row])
         return keys
 
     def find(self, signature: Signature) -> int | None:

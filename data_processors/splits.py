@@ -7,8 +7,8 @@ import numpy as np
 
 from ..configs.errors import UserError
 from ..configs.schema_corpus import Splits
+from ..configs.splitmix import scatter_bits
 from .documents import SPLITS
-from .words import mix
 
 TRAIN, VALIDATION, TEST, PROBE = range(4)
 DROPPED = -1
@@ -81,7 +81,7 @@ def assign_splits(
                 raise _too_small(topic_names[index], groups, index, config)
         rows = np.flatnonzero((topic == index) & (split == PROBE))
         sizes = np.bincount(member[rows], minlength=len(groups.cells))[member[rows]]
-        largest_first = rows[np.lexsort((mix(rows.astype(np.uint64)), -sizes))]
+        largest_first = rows[np.lexsort((scatter_bits(rows.astype(np.uint64)), -sizes))]
         split[largest_first[: max(0, len(rows) - probe_size)]] = DROPPED
     return split
 
@@ -94,7 +94,8 @@ def _by_group(
     pairs, sizes = np.unique(member * num_topics + topic, return_counts=True)
     for pair, size in zip(pairs.tolist(), sizes.tolist(), strict=True):
         cells[pair // num_topics].append((pair % num_topics, size))
-    order = np.argsort(mix(keys.astype(np.uint64) ^ mix(np.array([seed], dtype=np.uint64))))
+    salt = scatter_bits(np.array([seed], dtype=np.uint64))
+    order = np.argsort(scatter_bits(keys.astype(np.uint64) ^ salt))
     topic_sizes = np.bincount(topic, minlength=num_topics)
     return _Groups(cells, order.tolist(), topic_sizes), member
 

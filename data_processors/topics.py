@@ -7,7 +7,7 @@ import numpy as np
 
 from ..configs.errors import UserError, nearest
 from ..configs.schema_corpus import Topics
-from .words import mix
+from ..configs.splitmix import scatter_bits
 
 UNLABELLED = "all"  # the one topic of a source without labels, until topics are derived
 
@@ -161,7 +161,7 @@ def select_documents(
     """
     keep = topic >= 0
     removed = {}
-    order = np.argsort(mix(np.arange(len(topic), dtype=np.uint64) + np.uint64(seed << 32)))
+    order = np.argsort(scatter_bits(np.arange(len(topic), dtype=np.uint64) + np.uint64(seed << 32)))
     for reason in ("over_topic_cap", "balance"):
         counts = np.bincount(topic[keep])
         cap = config.max_documents

@@ -8,23 +8,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..configs.splitmix import GAMMA, scatter_bits
+
 SHINGLE_WORDS = 5
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so it has an inverse modulo 2^64
-_INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 2**64))
+_BASE = GAMMA  # odd, so it has an inverse modulo 2^64
+_INVERSE = np.uint64(pow(int(GAMMA), -1, 2**64))
 _IS_WORD = np.zeros(256, dtype=bool)
 _IS_WORD[[*b"0123456789_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"]] = True
 _IS_WORD[0x80:] = True
 _IS_UNSPACED = np.zeros(256, dtype=bool)
 _IS_UNSPACED[0xE3:0xEE] = True  # first UTF-8 byte of U+3000 to U+DFFF
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """Scrambles 64-bit integers one to one (the finaliser of splitmix64)."""
-    values = values ^ (values >> np.uint64(30))
-    values = values * np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
-    values *= np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def hash_words(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -41,7 +34,7 @@ def hash_words(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     follows_end = np.concatenate([~is_word[1:] | starts_here[1:], [True]])
     starts = np.flatnonzero(starts_here)
     ends = np.flatnonzero(is_word & follows_end) + 1
-    hashes = mix(_range_hashes(data, starts, ends))
+    hashes = scatter_bits(_range_hashes(data, starts, ends))
     text_ends = np.cumsum([len(text) + 1 for text in encoded])
     offsets = np.concatenate([[0], np.searchsorted(starts, text_ends)])
     return hashes, offsets.astype(np.int64)
@@ -70,5 +63,5 @@ def hash_shingles(hashes: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, 
     for step in range(SHINGLE_WORDS):
         inside = first + step < text_end[first]
         word = np.where(inside, hashes[np.minimum(first + step, len(hashes) - 1)], np.uint64(step))
-        shingles = mix(shingles * _BASE + word)
+        shingles = scatter_bits(shingles * _BASE + word)
     return shingles, np.searchsorted(first, offsets).astype(np.int64)

@@ -7,12 +7,16 @@ from torch import Tensor
 
 from .routing import Router, Routing, RoutingContext, mask_padding
 
-# odd multipliers below 2^62 (int64 products wrap, which is what mixing wants)
+# odd and below 2^62, so that they are int64; products wrap, which is what mixing wants
 _MULTIPLIERS = (0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9, 0x14D049BB133111EB)
 
 
 def _mix(x: Tensor) -> Tensor:
-    """Scatter the bits of an int64 tensor (the finaliser of splitmix64, Steele et al. 2014)."""
+    """Scatter the bits of an int64 tensor.
+
+    In the manner of SplitMix64's finaliser (Steele et al. 2014), for torch's signed integers: other
+    multipliers, and shifts that repeat the sign. `configs.splitmix` has the original.
+    """
     x = (x ^ (x >> 30)) * _MULTIPLIERS[1]
     x = (x ^ (x >> 27)) * _MULTIPLIERS[2]
     return x ^ (x >> 31)
