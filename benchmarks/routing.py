@@ -35,7 +35,7 @@ from moescope.inference.recording.forward import Observer
 from moescope.inference.recording.recorder import Observation, RoutingRecorder, TokenFacts
 from moescope.inference.recording.tables import TableSizes, add_ones, expert_slots
 from moescope.inference.recording.token_classes import TOKEN_CLASSES
-from moescope.inference.store.reader import StoreFacts
+from moescope.inference.store.schema import StoreFacts
 from moescope.inference.store.writer import StoreWriter
 from moescope.model import MoescopeConfig, MoescopeForMaskedLM
 

@@ -32,7 +32,7 @@ from .recording.resume import SavedPass
 from .recording.shards import merge_shards, record_alone, record_shard
 from .recording.token_classes import TOKEN_CLASSES
 from .recording.token_types import OTHER
-from .store.reader import FORMAT, StoreFacts
+from .store.schema import FORMAT, StoreFacts
 from .store.writer import StoreWriter
 
 

@@ -16,8 +16,7 @@ from ..recording.chunks import examples_of
 from ..recording.forward import Observer
 from ..recording.split import Split
 from ..recording.tables import FIXED_POINT, TableSizes
-from ..store.reader import KNOCKOUT_FILE, KnockoutMode
-from ..store.schema import KNOCKOUT_FIELDS
+from ..store.schema import KNOCKOUT_FIELDS, KNOCKOUT_FILE, KnockoutMode
 from ..store.writer import write_frame
 from .knockout_choice import Knockout, choose_knockouts, choose_measured, topic_counts
 

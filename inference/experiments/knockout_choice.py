@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from ..store.reader import DOCUMENTS_FILE
+from ..store.schema import DOCUMENTS_FILE
 
 NUM_CONTROLS = 20  # at least, where there are so many other experts
 NEAREST = 5  # a control is drawn among so many experts of the closest load

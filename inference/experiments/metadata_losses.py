@@ -15,8 +15,7 @@ from ...data_processors.metadata_values import value_names
 from ..recording.forward import Observer
 from ..recording.split import Split
 from ..recording.tables import FIXED_POINT
-from ..store.reader import METADATA_VALUES_FILE
-from ..store.schema import METADATA_VALUE_FIELDS
+from ..store.schema import METADATA_VALUE_FIELDS, METADATA_VALUES_FILE
 from ..store.writer import write_frame
 
 

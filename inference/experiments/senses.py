@@ -20,8 +20,7 @@ from ...data_processors.sources.records import Columns
 from ..recording.forward import Observer
 from ..recording.recorder import real_positions
 from ..recording.split import Split
-from ..store.reader import SENSES_FILE
-from ..store.schema import SENSE_FIELDS
+from ..store.schema import SENSE_FIELDS, SENSES_FILE
 
 COLUMNS = ("text", "token", "sense")
 

@@ -21,8 +21,7 @@ from ..recording.chunks import examples_of
 from ..recording.forward import Observer
 from ..recording.recorder import real_positions
 from ..recording.split import Split
-from ..store.reader import SATURATION_FILE
-from ..store.schema import SATURATION_FIELDS
+from ..store.schema import SATURATION_FIELDS, SATURATION_FILE
 from ..store.writer import write_frame
 
 

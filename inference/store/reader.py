@@ -1,118 +1,37 @@
-"""The routing store and its reader, without torch; docs/routing_store.md explains it."""
+"""Reads a routing store and checks that its parts fit together; needs no torch."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ...configs.errors import UserError
-from ...data_processors.mask_kinds import MASK_KINDS
 from .schema import (
     DOCUMENT_FIELDS,
+    DOCUMENTS_FILE,
+    FACTS_FILE,
+    FORMAT,
     KNOCKOUT_FIELDS,
+    KNOCKOUT_FILE,
     METADATA_VALUE_FIELDS,
+    METADATA_VALUES_FILE,
     SAMPLE_FIELDS,
+    SAMPLE_FILE,
     SATURATION_FIELDS,
+    SATURATION_FILE,
     SENSE_FIELDS,
+    SENSES_FILE,
+    TABLES_FILE,
+    StoreFacts,
 )
-
-FORMAT = 3
-FACTS_FILE, TABLES_FILE = "store.json", "tables.safetensors"
-DOCUMENTS_FILE, SAMPLE_FILE = "documents.parquet", "sample.parquet"
-KNOCKOUT_FILE, SATURATION_FILE = "knockout.parquet", "saturation.parquet"
-SENSES_FILE, METADATA_VALUES_FILE = "senses.parquet", "metadata_values.parquet"
-KnockoutMode = Literal["none", "top", "all"]
-
-
-class StoreFacts(BaseModel):
-    """store.json: what the tables' axes mean.
-
-    Attributes:
-        layers: number of each MoE layer in the model; the order of every L axis.
-        top_k: experts per token: exactly, at most (capacity, a mask) or, where experts choose
-            their tokens, on average. The choices of a token are one observation.
-        topics: names; topic id = position.
-        num_tokens: real tokens recorded, special tokens included, padding never.
-        types: token ids with a row of their own; the last row of type tables is all others.
-        type_strings: readable text of each type, "other" last.
-        type_classes: index into `token_classes` of each type.
-        position_edges: lower edges of the position bins, in tokens from the window's start.
-        places: (mask_kind, name) of each: position bins of untouched and of masked tokens
-            ("0–7"), special tokens ("[CLS]").
-        target: what the rows of `target_expert` were asked for: the token under the mask, or the
-            next one.
-        model: the checkpoint's folder or name.
-        knockout: which experts were knocked out.
-        snapshots: steps of the training whose choices are compared with the final ones.
-        senses: tokens whose routing by sense was recorded.
-        metadata_column: the column that a masked router reads; None for other routers.
-        metadata_values: names of its values, if every document was measured under each.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: int = FORMAT
-    layers: list[int]
-    num_experts: int
-    top_k: int
-    topics: list[str]
-    mask_kinds: list[str] = list(MASK_KINDS)
-    num_tokens: int
-    num_documents: int
-    types: list[int]
-    type_strings: list[str]
-    token_classes: list[str]
-    type_classes: list[int]
-    position_edges: list[int]
-    places: list[tuple[str, str]] = []
-    target: Literal["masked", "next"] = "masked"
-    model: str
-    split: str
-    knockout: KnockoutMode = "none"
-    snapshots: list[int] = []
-    senses: list[str] = []
-    metadata_column: str | None = None
-    metadata_values: list[str] = []
-
-    @model_validator(mode="after")
-    def _type_lists_agree(self) -> "StoreFacts":
-        if not len(self.types) == len(self.type_classes) == len(self.type_strings) - 1:
-            raise ValueError("types, type_strings (one more) and type_classes disagree in length")
-        return self
-
-    def table_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Returns the shape of every table."""
-        L, E, T = len(self.layers), self.num_experts, len(self.topics)
-        S, C = len(self.mask_kinds), len(self.token_classes)
-        V, K = len(self.types) + 1, len(self.places)
-        return {
-            "topic_mask_kind_expert": (T, S, L, E),
-            "topic_mask_kind_tokens": (T, S),
-            "topic_mask_kind_entropy": (T, S, L),
-            "topic_mask_kind_mass": (T, S, L),
-            "topic_mask_kind_margin": (T, S, L),
-            "type_expert": (V, L, E),
-            "type_tokens": (V,),
-            "target_expert": (V, L, E),
-            "target_tokens": (V,),
-            "class_expert": (C, L, E),
-            "class_tokens": (C,),
-            "coactivation": (L, E, E),
-            "transition": (max(L - 1, 0), E, E),
-            "place_expert": (K, L, E),
-            "place_tokens": (K,),
-            "place_entropy": (K, L),
-            "dropped": (L,),
-        }
 
 
 @dataclass(frozen=True)
@@ -121,24 +40,25 @@ class RoutingStore:
 
     Attributes:
         folder: where it was read.
-        facts: what the axes mean; its most used fields are also here (`topics`, `layers`, …).
+        facts: what the axes mean; its most used fields are also properties here.
         tables: name → array, shapes as in `StoreFacts.table_shapes`.
-        documents: one row per document (columns of documents.parquet but the two counts).
+        documents: one row per document, the columns `DOCUMENT_FIELDS`.
         expert_counts: (D, L, E) int32, choices of each document's untouched tokens.
         masked_expert_counts: (D, L, E) int32, the same at its masked positions.
         sample: one row per token of the sampled documents.
-        sample_experts: (rows of `sample`, L, slots) int16, first choice first; `num_experts` =
-            slot not executed, after all others. Slots are k, or E where experts choose tokens.
+        sample_experts: (rows of `sample`, L, slots) int16, first choice first. `num_experts`
+            marks a slot that no expert executed; those come last. There are k slots, or E where
+            experts choose tokens.
         sample_weights: (rows of `sample`, L, slots) float32, stored with half precision.
-        knockout: one row per knocked-out expert and measured document
-            (columns of knockout.parquet); empty where none were asked for.
-        saturation: one row per snapshot, layer and compared document (columns of
-            saturation.parquet); empty where the run kept no snapshots.
-        senses: one row per occurrence of a token in a text labelled by its sense (columns of
-            senses.parquet but the counts); empty where none were asked for.
-        sense_counts: (rows of `senses`, L, E) int32, its choices.
-        metadata_values: one row per document and value of the masked router's column (columns of
-            metadata_values.parquet); empty where none were measured.
+        knockout: one row per knocked-out expert and measured document, the columns
+            `KNOCKOUT_FIELDS`; empty without knock-outs.
+        saturation: one row per snapshot, layer and compared document, the columns
+            `SATURATION_FIELDS`; empty without snapshots.
+        senses: one row per occurrence of a token in a text that is labelled by its sense, the
+            columns `SENSE_FIELDS`; empty without such texts.
+        sense_counts: (rows of `senses`, L, E) int32, choices of each occurrence.
+        metadata_values: one row per document and value of the masked router's column, the
+            columns `METADATA_VALUE_FIELDS`; empty unless losses under every value were measured.
     """
 
     folder: Path
@@ -158,11 +78,11 @@ class RoutingStore:
 
     @classmethod
     def open(cls, folder: str | Path) -> "RoutingStore":
-        """Reads a store and checks that its parts fit together.
+        """Reads a store.
 
         Raises:
-            UserError: there is no store, a file is missing or damaged, or another moescope
-                version wrote it; names the file.
+            UserError: there is no store, it is of another format, or a file is missing or damaged;
+                names the file.
         """
         folder = Path(folder)
         facts = _read_facts(folder / FACTS_FILE)
@@ -217,12 +137,12 @@ class RoutingStore:
 
     @property
     def num_experts(self) -> int:
-        """E."""
+        """Number of experts in each layer (E)."""
         return self.facts.num_experts
 
     @property
     def top_k(self) -> int:
-        """k."""
+        """Experts per token (k); `StoreFacts.top_k` says when it is a mean."""
         return self.facts.top_k
 
 
@@ -288,9 +208,12 @@ def _read_optional(path: Path, fields: list[pa.Field], announced: bool) -> pd.Da
 def _read_parquet(
     path: Path, fields: list[pa.Field], lists: Mapping[str, tuple[int, int, int]]
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Reads scalar columns into a frame and fixed-size lists into arrays of the given shapes.
+    """Reads scalar columns into a frame and columns of lists into arrays.
 
-    A shape's last number may be -1, as many as there are.
+    Args:
+        path: the file.
+        fields: its scalar columns.
+        lists: column → (rows, layers, width) of its array; a width of -1 is found in the file.
     """
     names = [field.name for field in fields]
     try:

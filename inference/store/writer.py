@@ -1,4 +1,4 @@
-"""Writes a routing store; documents go to disk as they complete."""
+"""Writes a routing store."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +12,21 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from ...configs.whole_files import write_whole
-from .reader import DOCUMENTS_FILE, FACTS_FILE, SAMPLE_FILE, TABLES_FILE, StoreFacts
-from .schema import DOCUMENT_FIELDS, SAMPLE_FIELDS
+from .schema import (
+    DOCUMENT_FIELDS,
+    DOCUMENTS_FILE,
+    FACTS_FILE,
+    SAMPLE_FIELDS,
+    SAMPLE_FILE,
+    TABLES_FILE,
+    StoreFacts,
+)
 
 
 class StoreWriter:
-    """Writes a store piece by piece; documents go to disk as they come, so memory stays flat.
+    """Writes a store; documents go to disk as they come, so that memory does not grow with them.
 
-    Use as a context manager: `append` any number of times, then `finish` once.
+    Use it as a context manager: call `append` any number of times, then `finish` once.
     """
 
     ROW_GROUP = 4096
@@ -119,9 +126,10 @@ def document_table(
     """Makes rows of documents.parquet.
 
     Args:
-        columns: its scalar columns (arrays, lists or pyarrow arrays; NaN in `loss` means none).
+        columns: its scalar columns, as arrays, lists or pyarrow arrays; a `loss` of NaN means that
+            the document has no label.
         expert_counts: (D, L, E) choices of untouched tokens.
-        masked_counts: (D, L, E) choices at masked positions.
+        masked_counts: (D, L, E) choices of masked tokens.
     """
     size = int(np.prod(expert_counts.shape[1:]))
     lists = [_fixed_lists(counts, pa.int32(), size) for counts in (expert_counts, masked_counts)]

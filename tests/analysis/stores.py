@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from moescope.data_processors.mask_kinds import MASK_KINDS
-from moescope.inference.store.reader import StoreFacts
-from moescope.inference.store.schema import SAMPLE_FIELDS
+from moescope.inference.store.schema import SAMPLE_FIELDS, StoreFacts
 from moescope.inference.store.writer import StoreWriter, document_table
 
 

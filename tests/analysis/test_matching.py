@@ -8,7 +8,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from moescope.analysis.comparison.matching import match_experts, run_similarity, shared_profiles
-from moescope.inference.store.reader import RoutingStore, StoreFacts
+from moescope.inference.store.reader import RoutingStore
+from moescope.inference.store.schema import StoreFacts
 
 TYPES, EXPERTS, LAYERS = 200, 8, (0, 2)
 

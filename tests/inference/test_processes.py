@@ -15,7 +15,7 @@ from moescope.inference.recording.processes import Shard
 from moescope.inference.recording.recording import open_recording
 from moescope.inference.recording.resume import SavedPass
 from moescope.inference.recording.shards import merge_shards, record_shard
-from moescope.inference.store.reader import DOCUMENTS_FILE
+from moescope.inference.store.schema import DOCUMENTS_FILE
 from moescope.inference.store.writer import StoreWriter
 from tests.conftest import ROOT
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from moescope.configs.errors import UserError
-from moescope.inference.store.reader import RoutingStore, StoreFacts
-from moescope.inference.store.schema import DOCUMENT_FIELDS, SAMPLE_FIELDS
+from moescope.inference.store.reader import RoutingStore
+from moescope.inference.store.schema import DOCUMENT_FIELDS, SAMPLE_FIELDS, StoreFacts
 from moescope.inference.store.writer import StoreWriter, document_table
 
 FACTS = StoreFacts(
