@@ -7,7 +7,7 @@ from ..configs.cli import guarded
 from ..configs.errors import UserError
 from ..configs.manual import print_help
 from ..configs.stage import later
-from .generation.arguments import read_arguments
+from .generation.request import read_arguments
 
 SUMMARY = "Let models go on from a prompt, or fill in its [MASK]s, and show each token's experts."
 TEACHING = f"""\

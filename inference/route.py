@@ -24,8 +24,8 @@ from ..data_processors.mask_kinds import MASK_KINDS, MaskKind
 from .checkpoints.fingerprints import recorded_model, recorded_snapshots
 from .experiments.knockout import possible_knockout, write_knockouts
 from .experiments.metadata_losses import known_values, write_metadata_losses
+from .experiments.saturation import write_saturation
 from .experiments.senses import LabelledText, read_senses, write_senses
-from .experiments.snapshots import write_saturation
 from .recording.processes import Processes
 from .recording.recording import Recording, model_path, open_recording
 from .recording.resume import SavedPass

@@ -13,7 +13,7 @@ from ...configs.stages import EXPORT
 from ...model import MoescopeForCausalLM, export_model
 from .fingerprints import exported_path
 from .import_checkpoint import copy_tokenizer, largest_logit_difference
-from .load import load_model
+from .load_checkpoint import load_model
 
 
 def run(stage: StageRun) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ...model import import_model, upcycle
 from ...model.convert import READERS
 from ...train.build import parameter_counts
 from .fingerprints import source_of
-from .load import load_model
+from .load_checkpoint import load_model
 
 
 def run(stage: StageRun) -> dict[str, Any]:

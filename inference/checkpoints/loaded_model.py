@@ -15,7 +15,7 @@ from ...data_processors.tokenizers import SPACE_MARKS
 from ..recording.capture import RoutingCapture, find_experts
 from ..recording.forward import predicts_next
 from ..recording.token_types import read_vocabulary
-from .load import load_model
+from .load_checkpoint import load_model
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from ...configs.progress import console as messages
 from ...configs.terminal import printable
 from ..checkpoints.loaded_model import LoadedModel, TokenUse
 from .answer_display import SideBySide, Streamed, open_display
-from .arguments import Request, refuse_unknown
 from .asked_value import AskedValue, asked_value, router_column
 from .continuation import TokenSampler, continue_prompt
 from .fill_mask import Candidate, fill_masks
 from .prompt import encode_prompt
+from .request import Request, refuse_unknown
 from .token_colours import AnswerView, Show
 
 

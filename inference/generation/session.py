@@ -11,8 +11,8 @@ from ...configs.errors import UserError
 from ...configs.progress import console as messages
 from ...configs.terminal import printable
 from ..checkpoints.loaded_model import LoadedModel, find_checkpoint
-from .arguments import OPTION, Request, checked_prompt
 from .conversation import Conversation
+from .request import OPTION, Request, checked_prompt
 
 FIXED = ("models", "seed", "name", "json_path")
 

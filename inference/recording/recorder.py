@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...data_processors.mask_kinds import MaskKind
 from ..store.writer import document_table
-from .documents import DocumentSums
+from .document_sums import DocumentSums
 from .sample import TokenSample
 from .tables import RoutedTokens, RoutingTables, TableSizes
 

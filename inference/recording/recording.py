@@ -14,7 +14,7 @@ from ...configs.manifest import Manifest
 from ...configs.progress import progress_bar
 from ...configs.schema import Config
 from ...data_processors.metadata_values import add_metadata_ids
-from ..checkpoints.load import check_fits, load_model
+from ..checkpoints.load_checkpoint import check_fits, load_model
 from .capture import RoutingCapture
 from .chunks import MIN_EXAMPLES, iterate_chunks
 from .forward import Observer, predicts_next

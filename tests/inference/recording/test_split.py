@@ -11,7 +11,7 @@ from moescope.data_processors.collate import MaskingCollator
 from moescope.data_processors.tokenizers import tokenizer_facts
 from moescope.inference.recording.split import open_split
 
-from .runs import make_config
+from ..runs import make_config
 
 
 def test_train_is_masked_as_in_training_whatever_the_run_is_told(

@@ -12,7 +12,7 @@ from moescope.configs.schema import Config
 from moescope.inference.experiments.senses import read_senses
 from moescope.inference.recording.capture import RoutingCapture
 
-from .runs import EXPERTS, SIZES, encoder, route, save
+from ..runs import EXPERTS, SIZES, encoder, route, save
 
 pytestmark = pytest.mark.parametrize("dataset", ["none"], indirect=True)
 WORD = "bank"

@@ -13,7 +13,7 @@ from moescope.configs.stages import CORPUS, MASK
 from moescope.inference.experiments.metadata_losses import perplexity_matrix
 from moescope.model import MoescopeConfig, MoescopeForCausalLM
 
-from .runs import SIZES, make_config, route, save
+from ..runs import SIZES, make_config, route, save
 
 ROUTER = {"name": "masked", "column": "topic", "policy": "exact", "renormalise": True}
 

@@ -9,13 +9,13 @@ import torch
 from moescope.configs.compose import compose_config
 from moescope.configs.manifest import read_manifest
 from moescope.configs.schema import Config
-from moescope.inference.checkpoints.load import load_model
-from moescope.inference.experiments.snapshots import shared_choices, write_saturation
+from moescope.inference.checkpoints.load_checkpoint import load_model
+from moescope.inference.experiments.saturation import shared_choices, write_saturation
 from moescope.inference.recording.capture import RoutingCapture
 from moescope.inference.recording.forward import Observer
 from moescope.inference.recording.split import open_split
 
-from .runs import TOP_K, encoder, route, save
+from ..runs import TOP_K, encoder, route, save
 
 
 def test_shared_choices_equal_a_slow_twin() -> None:

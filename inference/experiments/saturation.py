@@ -15,7 +15,7 @@ from torch import Tensor
 from ...configs.progress import progress_bar
 from ...configs.schema_report import Route
 from ...data_processors.mask_kinds import MaskKind
-from ..checkpoints.load import load_model
+from ..checkpoints.load_checkpoint import load_model
 from ..recording.capture import RoutingCapture
 from ..recording.chunks import examples_of
 from ..recording.forward import Observer

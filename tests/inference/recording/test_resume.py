@@ -9,7 +9,7 @@ from moescope.configs.manifest import Manifest
 from moescope.configs.schema import Config
 from moescope.inference.recording.forward import Observer
 
-from .runs import encoder, route, save
+from ..runs import encoder, route, save
 
 BATCHES = "route.batch_size=2"  # many chunks
 # packed, the small split is one chunk: documents straddle its examples from end to end

@@ -19,7 +19,7 @@ from moescope.inference.store.schema import DOCUMENTS_FILE
 from moescope.inference.store.writer import StoreWriter
 from tests.conftest import ROOT
 
-from .runs import encoder, make_config, overrides_of, route, save
+from ..runs import encoder, make_config, overrides_of, route, save
 
 # small chunks, so that each process has some, and saves after each
 SCRIPT = """
