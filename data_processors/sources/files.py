@@ -17,7 +17,7 @@ from ...configs.manifest import hash_file
 from ...configs.schema_corpus import FilesSource
 from ..documents import Document, Wanted, valid_text
 from ..topics import UNLABELLED
-from .records import Columns, to_document
+from .records import Columns, TableColumns, to_document
 
 FORMATS = {
     ".jsonl": "jsonl",
@@ -147,7 +147,7 @@ def _undecodable(path: Path, encoding: str, error: UnicodeDecodeError) -> UserEr
     return UserError(f"{path}: not {encoding} ({error.reason} at the end); set source.encoding")
 
 
-def _read_json_lines(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
+def _read_json_lines(path: Path, columns: TableColumns, encoding: str) -> Iterator[Row]:
     number = 0
     try:
         with path.open(encoding=_text_encoding(encoding), newline="\n") as stream:
@@ -176,7 +176,7 @@ def _parse_json(line: str, where: str) -> dict[str, Any]:
     return row
 
 
-def _read_csv(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
+def _read_csv(path: Path, columns: TableColumns, encoding: str) -> Iterator[Row]:
     csv.field_size_limit(sys.maxsize)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
@@ -197,7 +197,7 @@ def _read_csv(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
         raise _undecodable(path, encoding, error) from error
 
 
-def _read_parquet(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
+def _read_parquet(path: Path, columns: TableColumns, encoding: str) -> Iterator[Row]:
     try:
         with pq.ParquetFile(path) as file:
             columns.check(file.schema_arrow.names, str(path))
@@ -211,7 +211,7 @@ def _read_parquet(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
         raise UserError(f"{path}: not a readable Parquet file ({reason})") from error
 
 
-ROW_READERS: dict[str, Callable[[Path, Columns, str], Iterator[Row]]] = {
+ROW_READERS: dict[str, Callable[[Path, TableColumns, str], Iterator[Row]]] = {
     "jsonl": _read_json_lines,
     "csv": _read_csv,
     "parquet": _read_parquet,

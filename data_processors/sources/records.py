@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from ...configs.errors import UserError, nearest
 from ..documents import Document, valid_text
@@ -18,9 +18,19 @@ _YEAR_MONTH = re.compile(r"\d{4}-\d{2}")
 SINGLE = ("text", "topic", "date", "group")
 
 
+class TableColumns(Protocol):
+    """What the readers of tables ask about the columns that are wanted of a table."""
+
+    def names(self) -> list[str]:
+        """Lists the columns to read."""
+
+    def check(self, present: Iterable[str], where: str) -> None:
+        """Refuses a table that lacks one of them."""
+
+
 @dataclass(frozen=True)
 class Columns:
-    """Which column holds what; None = the source has no such column."""
+    """Which column of a source holds what; None = it has no such column."""
 
     text: str
     topic: str | None

@@ -16,7 +16,6 @@ from ...configs.errors import UserError, nearest
 from ...configs.progress import console, progress_bar
 from ...data_processors.mask_kinds import MaskKind
 from ...data_processors.sources.files import FORMATS, ROW_READERS
-from ...data_processors.sources.records import Columns
 from ..recording.forward import Observer
 from ..recording.recorder import real_positions
 from ..recording.split import Split
@@ -44,7 +43,12 @@ class Occurrence:
     spelling: str
 
 
-class _SenseColumns(Columns):
+class SenseColumns:
+    """The columns of a file of labelled texts, for the readers of tables."""
+
+    def names(self) -> list[str]:
+        return list(COLUMNS)
+
     def check(self, present: Iterable[str], where: str) -> None:
         there = list(present)
         for name in COLUMNS:
@@ -65,8 +69,7 @@ def read_senses(path: Path) -> list[LabelledText]:
     kind = FORMATS.get(path.suffix.lower())
     if not path.is_file() or kind is None:
         raise UserError(f"route.senses={path}: no such file, or not one of {', '.join(FORMATS)}")
-    columns = _SenseColumns("text", "sense", None, "token")
-    texts = []
+    columns, texts = SenseColumns(), []
     for place, row in ROW_READERS[kind](path, columns, "utf-8"):
         for name in COLUMNS:
             if not isinstance(row[name], str) or not row[name].strip():
