@@ -71,8 +71,8 @@ class SavedPass:
         self._saved_at = time.monotonic()
 
     def part(self, name: str) -> "SavedPass":
-        """Returns the saves of one process' shard."""
-        return SavedPass(self.folder / name, f"{self._key}/{name}")
+        """Returns the saves of one process' shard; they lie beside `folder`."""
+        return SavedPass(self.folder.with_name(f"{self.folder.name}-{name}"), f"{self._key}/{name}")
 
     def load(self) -> Recorded | None:
         """Reads what an interrupted pass with the same key saved; None if there is nothing."""
@@ -131,8 +131,12 @@ class SavedPass:
         self._saved_at = time.monotonic()
 
     def discard(self) -> None:
-        """Removes the saves, once the store is complete or if they are of no use."""
-        remove_ours(self.folder, "paths.routing")
+        """Removes the saves and those of shards: the store is complete, or they are of no use."""
+        if self.folder.parent.is_dir():
+            beside = list(self.folder.parent.iterdir())
+            shards = [path for path in beside if path.name.startswith(f"{self.folder.name}-")]
+            for folder in (self.folder, *shards):
+                remove_ours(folder, "paths.routing")
 
     def _read(self) -> Recorded | None:
         """Reads every file before any is used: if one is damaged, the pass starts anew."""
