@@ -5,7 +5,7 @@
 Corpora are drawn token by token with document effects (tests/analysis/samples.py): without a topic
 effect, with topics that differ in their words alone, with a contextual effect. Last line: JSON with
 `false_positive_rate` and `power` by quantity at the 5% level (E3 topic information, E4 beyond
-vocabulary, E6 signature probe, E13 knock-out, with losses skewed to the right and to the left, and
+vocabulary, E6 topic classifier, E13 knock-out, with losses skewed to the right and to the left, and
 its specificity), `words_only` (rejections where topics differ in words alone: E3 must, E4 must
 not), `coverage` of the 95% bootstrap intervals, `balance_coverage` of those of MaxVio and of the
 effective experts by experts, documents and load, `corpora` and `limits` (central 99.8% of the
@@ -36,12 +36,7 @@ from moescope.analysis.chapters.load.measures import (
     layer_balance,
     max_violation,
 )
-from moescope.analysis.chapters.topic_classifier.measures import (
-    ProbeInput,
-    probe_folds,
-    probe_p_value,
-    routing_features,
-)
+from moescope.analysis.chapters.topic_classifier.measures import classifier_input, topic_classifier
 from moescope.analysis.chapters.topics.cells import topic_expert_cells
 from moescope.analysis.chapters.topics.information import topic_information, topic_null
 from moescope.analysis.data.documents import DocumentCounts
@@ -52,7 +47,7 @@ from moescope.analysis.statistics.permutations import document_orders, permuted_
 from tests.analysis.samples import PlantedTokens, document_choices, planted_sample
 
 LEVEL = 0.05
-PERMUTATIONS, PROBE_PERMUTATIONS = 39, 19  # (b + 1) / (P + 1) reaches 5% exactly
+PERMUTATIONS = 39  # (b + 1) / (P + 1) reaches 5% exactly
 SIZE = {"topics": 4, "documents_per_topic": 12, "tokens": 30, "document_noise": 0.8}
 NOTHING = PlantedTokens(**SIZE)
 WORDS = PlantedTokens(**SIZE, vocabulary=1.0)
@@ -92,14 +87,13 @@ def beyond_p(plan: PlantedTokens, generator: np.random.Generator) -> float:
     return float(beyond_vocabulary(sample, orders).family_p_value.iloc[0])
 
 
-def probe_p(plan: PlantedTokens, generator: np.random.Generator) -> float:
+def classifier_p(plan: PlantedTokens, generator: np.random.Generator) -> float:
     """E6."""
     sample = planted_sample(plan, generator)
-    folds = probe_folds([str(row) for row in sample.rows], generator)
-    features = routing_features(document_choices(sample))
-    orders = document_orders(generator, len(sample.rows), PROBE_PERMUTATIONS)
-    probe = ProbeInput(features, None, sample.topic_ids, folds)
-    return probe_p_value(probe, permuted_topics(orders, sample.topic_ids))[0]
+    names = [str(row) for row in sample.rows]
+    counts = document_choices(sample)
+    read = classifier_input(counts, sample.topic_ids, names, None, generator)
+    return float(topic_classifier(read, PERMUTATIONS, generator).p_value.iloc[0])
 
 
 def knockout_p(
@@ -214,7 +208,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def measure(corpora: int) -> dict[str, object]:
     """Runs everything; power and words-only on a quarter of the corpora."""
-    tests = {"E3": information_p, "E4": beyond_p, "E6": probe_p}
+    tests = {"E3": information_p, "E4": beyond_p, "E6": classifier_p}
     columns = {"E13": "p_value", "E13_specificity": "specificity_p_value"}
     fewer = max(10, corpora // 4)
     false_positive = {

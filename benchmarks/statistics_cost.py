@@ -29,7 +29,7 @@ from moescope.analysis.chapters.load.measures import expert_load, layer_balance
 from moescope.analysis.chapters.paths.locality import locality
 from moescope.analysis.chapters.paths.measures import coactivation_pairs, layer_flow
 from moescope.analysis.chapters.time.measures import analyse_time
-from moescope.analysis.chapters.topic_classifier.measures import probe_input, signature_probe
+from moescope.analysis.chapters.topic_classifier.measures import classifier_input, topic_classifier
 from moescope.analysis.chapters.topic_map.measures import document_points, topic_map
 from moescope.analysis.chapters.topics.cells import topic_expert_cells
 from moescope.analysis.chapters.topics.information import topic_information, topic_null
@@ -46,7 +46,7 @@ from moescope.analysis.statistics.permutations import (
 
 LAYERS, EXPERTS, TOPICS, TOP_K = 12, 64, 20, 2
 TOKENS, SAMPLED_TOKENS, TYPES = 120, 100, 4096
-PROBE_PERMUTATIONS, BOOTSTRAP = 99, 200
+BOOTSTRAP = 200
 
 
 def made_up_documents(documents: int, generator: np.random.Generator) -> DocumentCounts:
@@ -147,10 +147,9 @@ def measure(documents: int, permutations: int) -> Stopwatch:
     topic_map(data, generator)
     document_points(data, generator)
     watch.lap("E5")
-    probe, rows = probe_input(data, sample, None, generator)
-    part = restricted_orders(orders[:PROBE_PERMUTATIONS], rows)
-    permuted = permuted_topics(part, probe.topic_ids)
-    signature_probe(probe, permuted, weights[:, rows], len(rows))
+    kept = sample.rows
+    read = classifier_input(data.counts[kept], data.topic_ids[kept], names, sample, generator)
+    topic_classifier(read, permutations, generator)
     watch.lap("E6")
     counts = generator.integers(0, 9, (TYPES, LAYERS, EXPERTS))
     tokens = counts[:, 0].sum(axis=-1)

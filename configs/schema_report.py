@@ -49,9 +49,6 @@ class Report(Section):
     """Statistics and the page."""
 
     permutations: int = Field(ge=19, description="document permutations behind every p-value")
-    probe_permutations: int = Field(
-        ge=19, description="permutations of the signature probe, which is fitted again in each"
-    )
     bootstrap: int = Field(ge=0, description="document bootstrap draws behind every interval")
     alpha: float = Field(gt=0, lt=0.5, description="family-wise error rate of the marks")
     top_tokens: int = Field(ge=1, le=200, description="tokens listed per expert, at most")

@@ -34,7 +34,6 @@ def write_run(
             "name=planted",
             f"paths.runs={runs}",
             "report.permutations=99",
-            "report.probe_permutations=19",
             "report.bootstrap=50",
             *overrides,
         ]
@@ -59,7 +58,7 @@ def write_run(
     return config
 
 
-QUICK = ("report.permutations=99", "report.probe_permutations=19", "report.bootstrap=60")
+QUICK = ("report.permutations=99", "report.bootstrap=60")
 
 
 def run_of(store: RoutingStore, *overrides: str, **facts: Any) -> RunData:

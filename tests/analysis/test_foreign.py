@@ -53,7 +53,7 @@ def test_a_foreign_checkpoint_is_reported_without_a_train_stage(
         *("source.documents_per_topic=60", "corpus.splits.probe_documents=12"),
         *("tokenizer=pretrained", f"tokenizer.path={olmoe}", "masking=none"),
         *("dataset.sequence_length=32", f"route.model={olmoe}"),
-        *("report.permutations=19", "report.probe_permutations=19", "report.bootstrap=10"),
+        *("report.permutations=19", "report.bootstrap=10"),
     )
     for stage in ("corpus", "mask", "route", "report"):
         done = command(stage, *settings)

@@ -32,11 +32,9 @@ DEFINITIONS = (
     (
         "P-values",
         "Documents are the unit: whole documents swap topics, P times; p = (b + 1) / (P + 1). "
-        "Topic information, its cells, topic beyond vocabulary, the tests by origin and those of "
-        "time share one set of permutations, of which the probe takes the first "
-        "(report.probe_permutations). Knock-outs and senses draw their own; whether a topic needs "
-        "its own expert is a bootstrap-t over its documents. Family-wise over layers by the "
-        "largest standardised information, over cells (layers × experts × topics) by the largest "
+        "Every chapter draws its own. Whether a topic needs its own expert is a bootstrap-t over "
+        "its documents. Family-wise over layers by the largest "
+        " standardised information, over cells (layers × experts × topics) by the largest "
         "studentised deviation. Below 10 documents per topic no p-value is given.",
     ),
     (

@@ -1,271 +1,226 @@
-"""E6, signature probe: can the topic of a document be read off its experts?"""
+"""E6: can the topic of a text be read off its experts, and do they say more than its words?"""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn import config_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
-from threadpoolctl import threadpool_limits
 
-from ...data.documents import DocumentCounts
 from ...data.run import RunData
 from ...data.sample import TokenSample
-from ...statistics.bootstrap import interval
+from ...statistics.classifier import (
+    accuracy_interval,
+    balanced_accuracy,
+    change_interval,
+    group_folds,
+    read_gain,
+    read_labels,
+    unit_kernel,
+)
 from ...statistics.draws import Draws
 from ...statistics.groups import origin_units
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
+    document_orders,
     permutation_p,
-    permuted_topics,
-    restricted_orders,
+    topic_sums,
 )
+from ...statistics.type_residuals import type_residuals
 
-FOLDS = 5
-MOST_DOCUMENTS = 2_000
-INVERSE_PENALTY = 10.0
+MOST_UNITS = 1_000  # a fold's smoother grows with the square of their number
 
 
 @dataclass(frozen=True)
-class ProbeInput:
-    """What the probe reads, one row per document.
+class ClassifierInput:
+    """What the classifier reads, one row per unit: the documents of a group in one topic.
 
     Attributes:
-        routing: (D, L·E) square roots of expert shares, standardised.
-        tokens: (D, X) log token counts, rows of length 1; None = not known.
-        topic_ids: (D).
-        folds: (D) fold in which the document is tested; origins stay together.
+        shares: (U, L·E) expert shares, mean over the unit's documents.
+        words: (U, X) log token counts, rows of length 1; None = not known.
+        residuals: (U, L·E) shares less what the words make expect; None = not known.
+        topic_ids: (U) from 0, each topic with a unit.
+        groups: (U) group of each unit; it lies in one fold.
+        documents: how many documents the units hold.
     """
 
-    routing: np.ndarray
-    tokens: sparse.csr_array | None
+    shares: np.ndarray
+    words: sparse.csr_array | None
+    residuals: np.ndarray | None
     topic_ids: np.ndarray
-    folds: np.ndarray
+    groups: np.ndarray
+    documents: int
 
 
-def probe_folds(groups: Sequence[str], generator: np.random.Generator) -> np.ndarray:
-    """Deals documents into folds, those of one origin into the same; blind to topics."""
-    names, group_ids = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    if len(names) < 2:
-        return np.zeros(len(group_ids), dtype=np.int64)
-    splitter = GroupKFold(
-        min(FOLDS, len(names)), shuffle=True, random_state=int(generator.integers(2**31))
-    )
-    folds = np.zeros(len(group_ids), dtype=np.int64)
-    for fold, (_, test) in enumerate(splitter.split(group_ids, groups=group_ids)):
-        folds[test] = fold
-    return folds
+def expert_shares(counts: np.ndarray, units: np.ndarray, number: int) -> np.ndarray:
+    """Expert shares of documents (D, L, E), mean over the documents of each unit: (U, L·E).
+
+    Shares, and no roots or logs of them, have the same mean whatever the document's length.
+    """
+    shares = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+    sums = topic_sums(shares.reshape(len(counts), -1), units, number)
+    means: np.ndarray = sums / np.bincount(units, minlength=number)[:, None]
+    return means
 
 
-def routing_features(counts: np.ndarray) -> np.ndarray:
-    """Square roots of expert shares of each document, standardised: (D, L, E) → (D, L·E)."""
-    totals = np.maximum(counts.sum(axis=-1, keepdims=True), 1)
-    roots = np.sqrt(counts / totals).reshape(len(counts), -1)
-    spread = roots.std(axis=0)
-    features = (roots - roots.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    narrow: np.ndarray = (features / np.sqrt(features.shape[1])).astype(np.float32)
-    return narrow
-
-
-def token_features(sample: TokenSample) -> sparse.csr_array:
-    """Logs of 1 + token counts of each sampled document, rows of length 1: (S, X)."""
-    shape = len(sample.rows), len(sample.token_ids)
-    ones = np.ones(len(sample.types))
-    bag = sparse.csr_array((ones, (sample.documents, sample.types)), shape)
+def word_features(types: np.ndarray, units: np.ndarray, number: int) -> sparse.csr_array:
+    """Logs of 1 + token counts of each unit, rows of length 1: (U, X)."""
+    shape = number, int(types.max(initial=-1)) + 1
+    bag = sparse.csr_array((np.ones(len(types)), (units, types)), shape)
     bag.sum_duplicates()
     bag.data = np.log1p(bag.data)
     lengths = np.sqrt(bag.multiply(bag).sum(axis=1))
-    return sparse.csr_array(sparse.diags_array(1 / lengths) @ bag)
+    return sparse.csr_array(sparse.diags_array(1 / np.maximum(lengths, 1e-12)) @ bag)
 
 
-def predicted_topics(
-    features: np.ndarray | sparse.csr_array, topics: np.ndarray, folds: np.ndarray
-) -> np.ndarray:
-    """Topic of each document by a logistic regression on the documents of the other folds.
-
-    Args:
-        features: (D, …).
-        topics: (R, D) labels to learn, each row by itself.
-        folds: (D).
-    """
-    predicted = np.full(topics.shape, -1)
-    with threadpool_limits(1), config_context(assume_finite=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for fold in np.unique(folds):
-            rest, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-            known, unknown = features[rest], features[test]
-            for row, labels in enumerate(topics[:, rest]):
-                if len(np.unique(labels)) < 2:
-                    continue
-                model = LogisticRegression(C=INVERSE_PENALTY, max_iter=100, tol=1e-2)
-                predicted[row, test] = model.fit(known, labels).predict(unknown)
-    return predicted
-
-
-def balanced_accuracy(correct: np.ndarray, topic_ids: np.ndarray) -> np.ndarray:
-    """Mean over topics of the share of documents predicted right, over the last axis of (…, D)."""
-    topics = np.unique(topic_ids)
-    shares = [correct[..., topic_ids == topic].mean(axis=-1) for topic in topics]
-    accuracy: np.ndarray = np.mean(shares, axis=0)
-    return accuracy
-
-
-def probe_p_value(probe: ProbeInput, permuted: np.ndarray) -> tuple[float, np.ndarray]:
-    """Permutation p of the routing's accuracy, and the accuracies under permutation (P)."""
-    topics = np.concatenate([probe.topic_ids[None], permuted])
-    found = predicted_topics(probe.routing, topics, probe.folds) == topics
-    accuracy, *null = (balanced_accuracy(*row) for row in zip(found, topics, strict=True))
-    return float(permutation_p(accuracy, np.array(null))), np.array(null)
-
-
-def topics_over_origins(
-    origins: Sequence[Any], topic_ids: np.ndarray, orders: np.ndarray
-) -> np.ndarray:
-    """Topics shuffled over whole origins: (P, D); documents of one origin and topic stay together.
-
-    Args:
-        origins: of each document (D).
-        topic_ids: (D).
-        orders: (P, D) orders of the documents; what is left of them orders the origins.
-    """
-    units, first = origin_units(origins, topic_ids)
-    return permuted_topics(restricted_orders(orders, first), topic_ids[first])[:, units]
-
-
-def probe_input(
-    data: DocumentCounts,
-    sample: TokenSample,
-    groups: Sequence[str] | None,
+def classifier_input(
+    counts: np.ndarray,
+    topic_ids: np.ndarray,
+    groups: Sequence[str],
+    sample: TokenSample | None,
     generator: np.random.Generator,
-) -> tuple[ProbeInput, np.ndarray]:
-    """Chooses the documents of the probe (the sampled ones, if all topics are), at most 2,000.
+) -> ClassifierInput:
+    """Gathers documents by group and topic; of more than 1,000 units, as many are drawn.
 
     Args:
-        data: per-document counts.
-        sample: tokens of the sampled documents.
-        groups: origin of each document of `data` (D); None = each its own.
-        generator: draws documents and folds.
-
-    Returns:
-        (what the probe reads, its rows of `data`).
+        counts: (D, L, E) choices of each document; with a sample, of its documents.
+        topic_ids: (D).
+        groups: (D) group of each document.
+        sample: the same documents token by token; None = not known.
+        generator: draws the units.
     """
-    sampled = len(sample.rows) and sample.documents_per_topic.min() >= MIN_DOCUMENTS_FOR_P
-    rows = sample.rows if sampled else np.arange(len(data.ids))
-    part = np.sort(generator.permutation(len(rows))[:MOST_DOCUMENTS])
-    tokens = token_features(sample)[part] if sampled else None
-    rows = rows[part]
-    origins = [groups[row] if groups else data.ids[row] for row in rows]
-    features = routing_features(data.counts[rows])
-    folds = probe_folds(origins, generator)
-    return ProbeInput(features, tokens, data.topic_ids[rows], folds), rows
+    units, first = origin_units(groups, topic_ids)
+    _, group_ids = np.unique(np.asarray(groups, dtype=str)[first], return_inverse=True)
+    shares = expert_shares(counts, units, len(first))
+    words = residuals = None
+    if sample is not None:
+        own = units[sample.documents]
+        words = word_features(sample.types, own, len(first))
+        residuals = type_residuals(sample.experts, sample.types, own, group_ids, sample.num_experts)
+    drawn = np.sort(generator.permutation(len(first))[:MOST_UNITS])
+    _, topics = np.unique(topic_ids[first][drawn], return_inverse=True)
+    return ClassifierInput(
+        shares=shares[drawn],
+        words=None if words is None else words[drawn],
+        residuals=None if residuals is None else residuals[drawn],
+        topic_ids=topics,
+        groups=group_ids[drawn],
+        documents=int(np.isin(units, drawn).sum()),
+    )
 
 
-def signature_probe(
-    probe: ProbeInput, permuted: np.ndarray, weights: np.ndarray, origins: int
+def topic_classifier(
+    read: ClassifierInput, permutations: int, generator: np.random.Generator
 ) -> pd.DataFrame:
-    """Accuracy of the topic read off experts, off tokens, and off both.
+    """Accuracy of the topic read off experts, off words, and off words and what experts add.
 
     Args:
-        probe: what it reads.
-        permuted: (P, D) topics under permutation of whole origins, for the routing alone: folds
-            keep origins together, so documents of one are not exchangeable with others.
-        weights: (B, D) bootstrap weights.
-        origins: number of groups that were kept together.
+        read: what it reads.
+        permutations: P, behind each p-value.
+        generator: draws folds and permutations.
 
     Returns:
-        One row per reader (`experts`, `tokens`, `both`): `accuracy` (mean over topics of the share
-        of documents predicted right) with 95% `low`, `high` over documents, `gain` over tokens
-        (`gain_low`, `gain_high`; NaN for tokens and where tokens are unknown), `chance` (1/T),
-        `null` (mean under permutation) and `p_value` (experts only), `topics`, `documents`,
-        `origins`, `permutations`. Empty when a topic has fewer than 10 documents, or all documents
-        one origin; without a p below 10 origins.
+        One row per reader (`experts`, `words`, `both`): `accuracy` (mean over topics of the share
+        of units predicted right in cross-validation) with 95% `low`, `high`, `chance` (1/T),
+        `null` (mean accuracy of permuted topics; experts and words), `p_value` (experts: the mean
+        lead of a unit's topic over the others, studentised, against permuted topics; both: the
+        same of what the experts' residuals add, against residuals of other units),
+        `gain` (both: accuracy over that of words, less `null_gain`, what such residuals of other
+        units add) with `gain_low`, `gain_high`; `topics`, `units`, `fewest_units` (of a topic),
+        `groups`, `documents`, `permutations`. Without a p where a topic has fewer than 10 units.
+        Empty for one topic, a topic of one unit, or one group.
     """
-    sizes = np.bincount(probe.topic_ids)
-    few = (sizes > 0).sum() < 2 or sizes[sizes > 0].min() < MIN_DOCUMENTS_FOR_P
-    if few or origins < 2:
+    sizes = np.bincount(read.topic_ids)
+    groups = len(np.unique(read.groups))
+    if len(sizes) < 2 or sizes.min() < 2 or groups < 2:
         return pd.DataFrame(columns=["reader", "accuracy", "gain"])
-    readers: dict[str, np.ndarray | sparse.csr_array] = {"experts": probe.routing}
-    if probe.tokens is not None:
-        both = sparse.hstack([probe.tokens, sparse.csr_array(probe.routing)], format="csr")
-        readers |= {"tokens": probe.tokens, "both": both}
-    correct = {
-        name: _correct(features, probe.topic_ids, probe.folds) for name, features in readers.items()
-    }
-    p_value, null = probe_p_value(probe, permuted)
-    by_reader = []
-    for name, found in correct.items():
-        accuracy = _with_interval(found, probe.topic_ids, weights)
-        gain = (np.nan, np.nan, np.nan)
-        if name != "tokens" and "tokens" in correct:
-            gain = _with_interval(found - correct["tokens"], probe.topic_ids, weights)
-        own = name == "experts"
-        by_reader.append(
+    folds = group_folds(read.groups, generator)
+    orders = document_orders(generator, len(read.topic_ids), permutations)
+    labels = np.concatenate([read.topic_ids[None], read.topic_ids[orders]])
+    testable = sizes.min() >= MIN_DOCUMENTS_FOR_P
+    kernels = {"experts": unit_kernel([_standardised(read.shares)])}
+    if read.words is not None:
+        kernels["words"] = unit_kernel([read.words.toarray()])
+    records = []
+    for reader, kernel in kernels.items():
+        found = read_labels(kernel, folds, labels)
+        tested = testable and reader == "experts"
+        records.append(
             {
-                "reader": name,
-                **dict(zip(("accuracy", "low", "high"), accuracy, strict=True)),
-                **dict(zip(("gain", "gain_low", "gain_high"), gain, strict=True)),
-                "chance": 1 / (sizes > 0).sum(),
-                "null": null.mean() if own else np.nan,
-                "p_value": p_value if own and origins >= MIN_DOCUMENTS_FOR_P else np.nan,
-                "topics": (sizes > 0).sum(),
-                "documents": len(probe.topic_ids),
-                "origins": origins,
-                "permutations": len(null),
+                "reader": reader,
+                **_accuracy(found.correct, read.topic_ids),
+                "null": found.null_accuracy.mean(),
+                "p_value": _p(found.statistic, found.null_statistic, tested),
             }
         )
-    return pd.DataFrame(by_reader)
+    if read.words is not None and read.residuals is not None:
+        residuals = unit_kernel([_standardised(read.residuals)])
+        added = read_gain(kernels["words"], residuals, folds, read.topic_ids, orders)
+        change, null = added.both.astype(float) - added.base, float(added.null_gain.mean())
+        gain = float(balanced_accuracy(change[None], read.topic_ids[None], len(sizes))[0])
+        low, high = change_interval(change, read.topic_ids)
+        records.append(
+            {
+                "reader": "both",
+                **_accuracy(added.both, read.topic_ids),
+                "p_value": _p(added.statistic, added.null_statistic, testable),
+                "gain": gain - null,
+                "gain_low": low - null,
+                "gain_high": high - null,
+                "null_gain": null,
+            }
+        )
+    columns = ["reader", "accuracy", "low", "high", "null", "p_value", "gain", "gain_low"]
+    return pd.DataFrame(records, columns=[*columns, "gain_high", "null_gain"]).assign(
+        chance=1 / len(sizes),
+        topics=len(sizes),
+        units=len(read.topic_ids),
+        fewest_units=int(sizes.min()),
+        groups=groups,
+        documents=read.documents,
+        permutations=permutations,
+    )
 
 
-def _correct(
-    features: np.ndarray | sparse.csr_array, topic_ids: np.ndarray, folds: np.ndarray
-) -> np.ndarray:
-    """1 for each document whose topic is predicted right (D)."""
-    return (predicted_topics(features, topic_ids[None], folds)[0] == topic_ids).astype(float)
+def _standardised(features: np.ndarray) -> np.ndarray:
+    """Features in standard deviations; those that do not vary are 0."""
+    centred, spread = features - features.mean(axis=0), features.std(axis=0)
+    return np.divide(centred, spread, out=np.zeros(centred.shape), where=spread > 1e-12)
 
 
-def _with_interval(
-    values: np.ndarray, topic_ids: np.ndarray, weights: np.ndarray
-) -> tuple[float, float, float]:
-    """Mean over topics of per-document values, with its bootstrap interval."""
-    low, high = interval(_weighted_accuracy(values, topic_ids, weights), len(values))
-    return float(balanced_accuracy(values, topic_ids)), float(low), float(high)
+def _accuracy(correct: np.ndarray, topic_ids: np.ndarray) -> dict[str, float]:
+    number = int(topic_ids.max()) + 1
+    low, high = accuracy_interval(correct, topic_ids)
+    share = balanced_accuracy(correct[None].astype(float), topic_ids[None], number)[0]
+    return {"accuracy": float(share), "low": low, "high": high}
 
 
-def _weighted_accuracy(
-    correct: np.ndarray, topic_ids: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Mean over topics of the weighted mean of (D) values, in each bootstrap draw: (B)."""
-    means = []
-    for topic in np.unique(topic_ids):
-        own = weights[:, topic_ids == topic].astype(float)
-        means.append(own @ correct[topic_ids == topic] / np.maximum(own.sum(axis=1), 1))
-    drawn: np.ndarray = np.mean(means, axis=0)
-    return drawn
+def _p(statistic: float, null: np.ndarray, testable: bool) -> float:
+    return float(permutation_p(np.array(statistic), null)) if testable else np.nan
 
 
 @dataclass(frozen=True)
 class TopicClassifierRecord:
-    """How well a document's topic can be predicted from its experts.
+    """How well a text's topic can be predicted from its experts.
 
     Attributes:
-        accuracy: `signature_probe`; empty where it cannot be trained.
+        accuracy: `topic_classifier`; empty where it cannot be trained.
     """
 
     accuracy: pd.DataFrame
 
 
 def measure_topic_classifier(run: RunData, draws: Draws) -> TopicClassifierRecord:
-    """Computes the record."""
-    groups = run.group_names
-    probe, rows = probe_input(run.documents, run.sample, groups, draws.generator)
-    names = [groups[row] for row in rows] if groups else list(rows)
-    orders = restricted_orders(draws.orders[: run.settings.probe_permutations], rows)
-    permuted = topics_over_origins(names, probe.topic_ids, orders)
-    weights = draws.weights[:, rows]
-    return TopicClassifierRecord(signature_probe(probe, permuted, weights, len(set(names))))
+    """Computes the record, on the documents kept token by token where all topics have enough."""
+    data, sample = run.documents, run.sample
+    sampled = len(sample.rows) and sample.documents_per_topic.min() >= MIN_DOCUMENTS_FOR_P
+    rows = sample.rows if sampled else np.arange(len(data.ids))
+    names = run.group_names or data.ids
+    read = classifier_input(
+        data.counts[rows],
+        data.topic_ids[rows],
+        [names[row] for row in rows],
+        sample if sampled else None,
+        draws.generator,
+    )
+    return TopicClassifierRecord(topic_classifier(read, draws.permutations, draws.generator))
