@@ -121,6 +121,8 @@ def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> N
 
 def _run_stages(stages: Sequence[Stage], config: Config, command: str) -> None:
     for stage in stages:
+        stage.check(config)
+    for stage in stages:
         routes_nothing = not config.model.num_experts and config.route.model is None
         if stage.needs_experts and routes_nothing and len(stages) > 1:
             console.print(

@@ -44,6 +44,7 @@ class Stage:
         optional_inputs: upstream stages that need not have run.
         side_sections: config sections that it reads but that cannot change its result.
         external: hashes of inputs outside the run (files, package versions).
+        check: refuses settings that its work would stumble over; asked before any stage writes.
         folders: of other stages, read beside the inputs; those with a manifest are verified.
         beside: fields of `paths`: single files that are published with the folder.
         costly: whether its result took long and is kept whenever another takes its place.
@@ -60,6 +61,7 @@ class Stage:
     optional_inputs: tuple[str, ...] = ()
     side_sections: tuple[str, ...] = ()
     external: Callable[[Config], Mapping[str, str]] = field(default=lambda config: {})
+    check: Callable[[Config], None] = field(default=lambda config: None)
     folders: Callable[[Config], Sequence[Path]] = field(default=lambda config: ())
     beside: tuple[str, ...] = ()
     costly: bool = False

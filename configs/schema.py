@@ -60,24 +60,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
-        model, top_k = self.model, self.router.top_k
-        if model.num_experts and top_k > model.num_experts:
-            raise ValueError(
-                f"router.top_k={top_k} is above model.num_experts={model.num_experts}; "
-                f"choose at most {model.num_experts}"
-            )
-        if model.head_dim is None and model.hidden_size % model.num_attention_heads:
-            raise ValueError(
-                f"model.hidden_size={model.hidden_size} is not a multiple of "
-                f"model.num_attention_heads={model.num_attention_heads}; change one or set "
-                "model.head_dim"
-            )
-        key_value_heads = model.num_key_value_heads or model.num_attention_heads
-        if model.num_attention_heads % key_value_heads:
-            raise ValueError(
-                f"model.num_attention_heads={model.num_attention_heads} is not a multiple of "
-                f"model.num_key_value_heads={key_value_heads}"
-            )
+        # what an architecture allows is said once, by MoescopeConfig (`Stage.check` of train)
+        model = self.model
         if self.dataset.sequence_length > model.max_position_embeddings:
             raise ValueError(
                 f"dataset.sequence_length={self.dataset.sequence_length} is above "

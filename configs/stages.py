@@ -38,6 +38,7 @@ TRAIN = Stage(
     side_sections=("tracking",),
     run=later("moescope.train.train:run"),
     external=later("moescope.train.fingerprints:start_fingerprint"),
+    check=later("moescope.train.build:check_architecture"),
     folders=lambda config: _given(config.train.start_from),
     beside=("metrics",),
     costly=True,

@@ -1,5 +1,6 @@
 """From the run's config to a model that fits the dataset."""
 
+import re
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
@@ -8,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from ..configs.errors import UserError, first_cause
 from ..configs.manifest import Manifest
 from ..configs.schema import Config
-from ..configs.schema_model import MaskedRouter
+from ..configs.schema_model import MaskedRouter, ModelSection
 from ..data_processors.metadata_values import resolve_values
 from ..data_processors.tokenizers import tokenizer_facts, tokenizer_hash
 from ..model import MoescopeConfig, MoescopeExperts, MoescopeForCausalLM, MoescopeForMaskedLM
@@ -29,8 +30,7 @@ def build_model(
         UserError: settings that the architecture refuses, or a document without a value for the
             masked router.
     """
-    router = config.router.model_dump()
-    top_k = router.pop("top_k")
+    router = config.router.model_dump(exclude={"top_k"})
     if isinstance(config.router, MaskedRouter) and config.model.num_experts:
         router |= resolve_values(config.router, config.model.num_experts, config.paths.dataset)
     ends: dict[str, Any] = {}
@@ -38,22 +38,45 @@ def build_model(
         begin, end = tokenizer_facts(tokenizer).cls_sep
         in_blocks = dataset.config["dataset"]["packing"] == "blocks"
         ends = {"bos_token_id": end if in_blocks else begin, "eos_token_id": end}
-    try:
-        architecture = MoescopeConfig(
-            **config.model.model_dump(),
-            vocab_size=dataset.counts["vocab_size"],
-            num_experts_per_tok=top_k,
-            router=router,
-            pad_token_id=dataset.counts["pad_token_id"],
-            **ends,
-        )
-    except (ValueError, StrictDataclassError) as error:
-        said = str(first_cause(error)).replace("num_experts_per_tok", "router.top_k")
-        raise UserError(f"model: {said}") from error
+    vocabulary = {name: dataset.counts[name] for name in ("vocab_size", "pad_token_id")}
+    architecture = _architecture(config, router, **vocabulary, **ends)
     kind = MoescopeForCausalLM if architecture.is_causal else MoescopeForMaskedLM
     if config.train.start_from is None:
         return kind(architecture)
     return load_start(config.train.start_from, architecture, kind, dataset)
+
+
+def check_architecture(config: Config) -> None:
+    """Refuses settings of model and router that contradict each other; needs no dataset.
+
+    Raises:
+        UserError: names the keys and their values.
+    """
+    router = config.router.model_dump(exclude={"top_k"})
+    if isinstance(config.router, MaskedRouter) and not config.router.values:
+        # the dataset will say which values there are
+        router["values"] = list(range(max(len(config.router.permitted), 1)))
+    _architecture(config, router)
+
+
+def _architecture(config: Config, router: dict[str, Any], **others: Any) -> MoescopeConfig:
+    """Builds the configuration, whose own checks speak of the run's config keys here."""
+    try:
+        return MoescopeConfig(
+            **config.model.model_dump(),
+            num_experts_per_tok=config.router.top_k,
+            router=router,
+            **others,
+        )
+    except (ValueError, StrictDataclassError) as error:
+        raise UserError(_with_keys(str(first_cause(error)))) from error
+
+
+def _with_keys(message: str) -> str:
+    """Puts the config's keys in the place of the architecture's field names."""
+    message = message.replace("num_experts_per_tok", "router.top_k")
+    fields = "|".join(ModelSection.model_fields)
+    return re.sub(rf"(?<![\w.])({fields})(?!\w)", r"model.\1", message)
 
 
 def check_dataset(config: Config, dataset: Manifest, tokenizer: PreTrainedTokenizerFast) -> None:

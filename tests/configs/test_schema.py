@@ -51,9 +51,6 @@ def test_defaults_live_in_yaml_alone() -> None:
     ("overrides", "words"),
     [
         (["+model.num_expert=8"], ["model.num_expert", "did you mean 'model.num_experts'"]),
-        (["router.top_k=9"], ["router.top_k=9", "model.num_experts=8"]),
-        (["model.hidden_size=130"], ["model.hidden_size=130", "num_attention_heads=4"]),
-        (["model.num_key_value_heads=3"], ["num_attention_heads=4", "num_key_value_heads=3"]),
         (["dataset.sequence_length=1024"], ["1024", "max_position_embeddings=512"]),
         (["masking.probability=1.0"], ["masking.probability=1.0", "less than 1"]),
         (["masking.probability=0"], ["masking.probability=0", "greater than 0"]),
