@@ -1,4 +1,4 @@
-"""The route stage: one pass over a split, every routing decision into the routing store."""
+"""The route stage: runs a model over a split and writes every routing decision into the store."""
 
 import json
 import sys
@@ -96,7 +96,7 @@ def _saved_pass(config: Config, dataset: Manifest) -> SavedPass:
 def _add_experiments(
     folder: Path, recording: Recording, facts: StoreFacts, senses: list[LabelledText]
 ) -> None:
-    """Adds what takes further passes over some of the documents."""
+    """Adds the experiments, which take further passes over some of the documents."""
     config, observer, split = recording.config, recording.observer, recording.split
     if facts.knockout != "none":
         write_knockouts(folder, split, observer, recording.sizes, config.route, config.seed)
@@ -138,7 +138,7 @@ def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> S
 
 
 def _places(edges: list[int], longest: int, special: list[str]) -> list[tuple[str, str]]:
-    """Names the rows of the place tables in the order of `TableSizes.num_places`."""
+    """Names the rows of the place tables, in the order that `TableSizes.num_places` gives."""
     spans = [f"{low}–{high - 1}" for low, high in pairwise([*edges, longest])]
     kinds = (MASK_KINDS[MaskKind.UNTOUCHED], MASK_KINDS[MaskKind.MASKED])
     by_position = [(kind, span) for kind in kinds for span in spans]

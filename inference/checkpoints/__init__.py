@@ -1,1 +1,1 @@
-"""Anybody's checkpoints: load, import, export."""
+"""Checkpoints, ours and others': loading, import, export."""

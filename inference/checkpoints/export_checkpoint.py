@@ -1,4 +1,4 @@
-"""The export stage: one of our checkpoints in, one of transformers' own families out."""
+"""The export stage: converts one of our checkpoints to a family of transformers' own."""
 
 import sys
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which model a stage reads, and what identifies it; light to import."""
+"""Finds the checkpoint that a stage reads, and what identifies it; imports nothing heavy."""
 
 from pathlib import Path
 

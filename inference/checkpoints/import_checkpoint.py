@@ -1,4 +1,4 @@
-"""The import stage: a checkpoint of transformers in, one of ours out, as it is or upcycled."""
+"""The import stage: converts a checkpoint of transformers to ours, as it is or upcycled."""
 
 import sys
 from pathlib import Path

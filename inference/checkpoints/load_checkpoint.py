@@ -1,4 +1,4 @@
-"""Loads a checkpoint, ours or anyone's, and checks that it fits the dataset."""
+"""Loads a checkpoint, ours or others', and checks that it fits the dataset."""
 
 import json
 import re
@@ -94,7 +94,7 @@ def check_fits(
 
 
 def _check_weight_files(folder: Path) -> None:
-    """Opens every weight file of a local checkpoint; a cut file is found by its header."""
+    """Opens every weight file of a local checkpoint; a truncated one shows in its header."""
     if not folder.is_dir():
         if not HUB_NAME.fullmatch(folder.as_posix()):
             raise UserError(f"{folder}: no such folder, and not a hub name (owner/name)")

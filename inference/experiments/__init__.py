@@ -1,1 +1,1 @@
-"""What takes further passes: knock-outs, snapshots, senses, losses by metadata value."""
+"""Experiments, which take further passes: knock-outs, saturation, senses, metadata values."""

@@ -1,4 +1,4 @@
-"""Knock-outs (E13): what a document's loss becomes when one expert may not be chosen."""
+"""Knock-outs (E13): measures each document's loss while one expert must not be chosen."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,7 +78,7 @@ def learned_routers(network: nn.Module) -> list[Router]:
 
 
 def possible_knockout(network: nn.Module, wanted: KnockoutMode) -> KnockoutMode:
-    """Returns `wanted`, or "none" and a line that says why."""
+    """Returns `wanted`, or "none" for a model without learned routers, and prints why."""
     if wanted != "none" and not learned_routers(network):
         console.print(
             f"route: no knock-outs: {type(network).__name__} has no learned router of moescope's "
@@ -95,7 +95,13 @@ class KnockoutLosses:
     def __init__(
         self, observer: Observer, knockouts: Sequence[Knockout], measured: np.ndarray
     ) -> None:
-        """Args: `knockouts` may name one expert for several topics; `measured` is (D,) bool."""
+        """Prepares the sums.
+
+        Args:
+            observer: the model.
+            knockouts: may name one expert for several topics.
+            measured: (D,) bool, the documents whose loss is measured.
+        """
         self._observer, self._knockouts = observer, knockouts
         self._routers = learned_routers(observer.network)
         self._cells = list(dict.fromkeys((k.layer, k.expert) for k in knockouts))

@@ -1,7 +1,7 @@
-"""Which experts to knock out, and on which documents to see what it does.
+"""Chooses the experts to knock out, and the documents whose loss is measured.
 
-Experts are chosen by the routing of documents other than those whose loss is measured: an expert
-that only seems to favour a topic, by luck of the same documents, would seem to matter for it too.
+Experts are chosen by the routing of other documents than those whose loss is measured. Otherwise
+an expert that favours a topic by the luck of these documents would also seem to matter for it.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 
 from ..store.schema import DOCUMENTS_FILE
 
-NUM_CONTROLS = 20  # at least, where there are so many other experts
-NEAREST = 5  # a control is drawn among so many experts of the closest load
+NUM_CONTROLS = 20  # at least, if there are so many other experts
+NEAREST = 5  # a control is drawn among this many experts of the closest load
 MIN_EVEN_SHARE = 0.25  # an expert below this part of an even share is too rare to be chosen
 
 
 @dataclass(frozen=True)
 class Knockout:
-    """One expert to be taken away.
+    """One expert that is knocked out.
 
     Attributes:
         layer: index on the L axis.

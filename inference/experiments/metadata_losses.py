@@ -1,4 +1,4 @@
-"""What a document's loss becomes under each value of the masked router's column (E15).
+"""Measures each document's loss under every value of the masked router's column (E15).
 
 Each document is run once per value, as if its metadata were that value.
 """
@@ -28,13 +28,13 @@ def known_values(architecture: PreTrainedConfig) -> list[str]:
 def write_metadata_losses(
     folder: Path, split: Split, observer: Observer, names: list[str], batch_size: int
 ) -> None:
-    """Measures every document under every value, adds the losses to the store, prints their means.
+    """Measures every document under every value, writes the losses and prints perplexities.
 
     Args:
         folder: the store.
-        split: the documents; its examples know their own values.
+        split: the documents; its examples carry the number of their own value.
         observer: the model.
-        names: of the values.
+        names: the values' names, in order.
         batch_size: examples per forward pass.
     """
     own = split.examples.metadata_ids

@@ -1,7 +1,7 @@
-"""When routing settled (E14): how much of the final choice each snapshot of the run already made.
+"""Saturation (E14): measures how much of the final routing each snapshot of a run already shows.
 
-Share of a token's finally chosen experts that the snapshot chose too, as in OLMoE (arXiv
-2409.02060, section 5.1); by chance experts per token over E.
+It is the share of a token's finally chosen experts that the snapshot chose too, as in OLMoE (arXiv
+2409.02060, section 5.1). By chance it is the number of experts per token over E.
 """
 
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ from ..store.writer import write_frame
 def write_saturation(
     folder: Path, split: Split, observer: Observer, snapshots: Mapping[int, Path], settings: Route
 ) -> None:
-    """Compares each snapshot's choices with the final model's on the same documents, and adds it.
+    """Compares each snapshot's choices with the final model's on the same documents.
 
     Args:
-        folder: the store.
-        split: where the documents are from; `route.snapshot_documents` per topic.
+        folder: the store, which gets a saturation.parquet.
+        split: `route.snapshot_documents` documents of each of its topics are compared.
         observer: the final model.
         snapshots: step → checkpoint.
         settings: the `route` section.

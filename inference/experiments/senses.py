@@ -1,4 +1,4 @@
-"""Senses (E16): how one token is routed in texts that use it in one sense or another."""
+"""Senses (E16): records how a token is routed in texts that use it in different senses."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ class LabelledText:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """Where a token stands: tokens `first` to `last` of text `text`, content tokens from 0."""
+    """Where a labelled token stands: content tokens `first` to `last` of text number `text`."""
 
     text: int
     first: int

@@ -1,1 +1,1 @@
-"""Prompts in, text out."""
+"""Generation: prompts and what models answer."""

@@ -1,4 +1,4 @@
-"""Where answers appear: one below the other as they come in, or side by side on a wide terminal."""
+"""Shows answers as they grow: one below the other, or side by side on a wide terminal."""
 
 from collections.abc import Sequence
 from types import TracebackType

@@ -1,4 +1,4 @@
-"""The metadata that a prompt is answered under: a year, a topic, whatever a masked router reads."""
+"""The metadata value under which a masked router answers a prompt: a year, a topic, any column."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ..checkpoints.loaded_model import LoadedModel
 
 @dataclass(frozen=True)
 class AskedValue:
-    """What a masked router is told.
+    """The value that a masked router is given.
 
     Attributes:
         label: the value asked for; None = none, every expert is permitted.

@@ -1,4 +1,4 @@
-"""What a decoder adds to a prompt, token by token, with the experts of each."""
+"""Continues a prompt with a decoder, token by token, with the experts of each token."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from ...configs.errors import UserError
 from ...configs.schema_generate import Generate
 from ..checkpoints.loaded_model import LoadedModel, TokenUse
 
-ALMOST_ZERO = 1e-4  # a temperature below overflows the scores that it divides
+ALMOST_ZERO = 1e-4  # scores divided by a lower temperature overflow
 
 
 class TokenSampler:

@@ -1,4 +1,4 @@
-"""One prompt after the other to one model after the other, with their experts shown and kept."""
+"""Lets one or several models answer prompts, and shows or writes their experts."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What an encoder offers for each [MASK] of a prompt."""
+"""Finds the tokens that an encoder thinks likeliest at each [MASK] of a prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A prompt as the tokens that a model reads."""
+"""Encodes a prompt as the tokens that a model reads."""
 
 from ...configs.errors import UserError
 from ...data_processors.tokenizers import MASK, TextEncoder
@@ -8,8 +8,8 @@ from ..checkpoints.loaded_model import LoadedModel
 def encode_prompt(model: LoadedModel, text: str) -> list[int]:
     """Returns the ids of a prompt for this model.
 
-    A decoder's begin like its training texts; an encoder's stand between its frame tokens, and
-    [MASK] in them is the mask. All else that looks like a special token is ordinary text.
+    For a decoder they begin as its training texts do. For an encoder they stand between its frame
+    tokens, and [MASK] is the mask. Anything else that looks like a special token is plain text.
 
     Raises:
         UserError: too long for the model; [MASK] for a decoder; no [MASK] for an encoder.

@@ -1,4 +1,4 @@
-"""The command line of `moescope generate`: the prompt stays as it is typed, options are KEY=VALUE.
+"""Reads the command line of `moescope generate`: a prompt as it is typed, and KEY=VALUE options.
 
 Hydra's grammar gives commas, brackets and quotes a meaning, so it sees only what belongs to the
 run (name=, paths.*, seed=, groups); the prompt and the settings of this command never pass it.

@@ -1,1 +1,1 @@
-"""From a forward pass to the routing store."""
+"""Recording: from a model's forward passes to the routing store."""

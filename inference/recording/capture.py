@@ -1,4 +1,7 @@
-"""Records what every experts module is handed: the choice that was made, never one re-derived."""
+"""Records the experts and weights that every experts module is called with.
+
+This is the choice that was made; nothing is derived from logits again.
+"""
 
 import re
 from types import TracebackType
@@ -113,7 +116,7 @@ class RoutingCapture:
 
 
 def by_weight(experts: Tensor, weights: Tensor, num_experts: int) -> tuple[Tensor, Tensor]:
-    """Orders the slots of each token and layer by weight, largest first; equal ones stay in order.
+    """Orders the slots of each token and layer by weight, largest first; ties keep their order.
 
     Models may take their top k in any order (`topk(sorted=False)`: DeepSeek-V3, GLM-4-MoE), and
     routers leave slots empty anywhere.

@@ -1,4 +1,4 @@
-"""In which order a split is run: chunks that end where documents end, short examples together."""
+"""Divides a split into chunks of whole documents, and orders their examples by length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Per-document sums of one chunk: the unit of every significance test."""
+"""Sums choices and losses by document; documents are the unit of every significance test."""
 
 from collections.abc import Mapping
 from typing import Any

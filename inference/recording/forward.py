@@ -1,4 +1,4 @@
-"""One forward pass of a masked or causal model, ours or foreign, and what the recorder needs."""
+"""Runs a masked or causal language model, ours or others', and returns what the recorder needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ OWN_INPUTS = ("segment_ids", "position_ids", "metadata_ids")
 class Observer:
     """Runs batches and reports each token's routing and each label's loss.
 
-    A decoder's labels are scored where the token before them stands.
+    A decoder's label is scored at the position of the token before it.
     """
 
     def __init__(
@@ -91,9 +91,10 @@ def router_confidence(routing: Sequence[Routing], real: Tensor) -> Tensor:
 
 
 def _confidence(routing: Routing, real: Tensor) -> Tensor:
+    # id E, an empty slot, gets p = inf below, so that it is never the least likely choice
     p_NE, ids_Nk = routing.probabilities[real], routing.expert_ids[real]
     entropy = torch.special.entr(p_NE).sum(-1)
-    chosen = F.pad(p_NE, (0, 1), value=torch.inf).gather(-1, ids_Nk)  # inf: id E, an empty slot
+    chosen = F.pad(p_NE, (0, 1), value=torch.inf).gather(-1, ids_Nk)
     weakest = chosen.amin(-1)
     mass = chosen.masked_fill(chosen.isinf(), 0.0).sum(-1)
     other = F.pad(p_NE, (0, 1)).scatter(-1, ids_Nk, 0.0).amax(-1)

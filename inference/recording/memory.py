@@ -1,4 +1,4 @@
-"""How much memory a recording takes, known before it starts."""
+"""Checks, before a recording starts, how much memory it will take."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""From one forward pass to the routing store: tables, documents, sample."""
+"""Adds forward passes to the tables, documents and token sample of a routing store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,13 @@ from .tables import RoutedTokens, RoutingTables, TableSizes
 
 @dataclass(frozen=True)
 class TokenFacts:
-    """What the recorder looks up for each token and document; host tensors.
+    """What the recorder looks up for each token and document; all tensors are on the host.
 
     Attributes:
         row_of_id: (vocabulary,) int64 row of a token id in the type tables.
         class_of_id: (vocabulary,) int64 token class of an id.
-        special_of_id: (vocabulary,) int64 row of a special token; of any other, the last row.
+        special_of_id: (vocabulary,) int64 place of a special token among them; the last place for
+            all other ids.
         topic_of_document: (D,) int64.
         sampled: (D,) bool, documents kept token by token.
         documents: `split.DOCUMENT_COLUMNS` of every document, in order.
@@ -40,7 +41,7 @@ class TokenFacts:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a forward pass did with a batch of N real tokens and M labels; on the model's device.
+    """What a model did with a batch of N real tokens and M labels; on the model's device.
 
     Attributes:
         experts: (N, L, k) int64, first choice first; E = slot not executed, after all others.
@@ -49,7 +50,7 @@ class Observation:
         label_positions: (M,) flat index into B x S, ascending; on the host.
         loss: (M,) nats.
         logits: (M, V) scores of the labelled positions; read for sampled documents only.
-        predicts_next: a label is predicted at the position before its own.
+        predicts_next: whether a label is predicted at the position before its own (decoders).
     """
 
     experts: Tensor

@@ -1,4 +1,4 @@
-"""The documents that the store keeps token by token."""
+"""Chooses the documents that the store keeps token by token, and gathers their tokens."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -76,7 +76,7 @@ class TokenSample:
             slots = np.zeros((0, num_layers, num_slots))
             return {field.name: np.zeros(0) for field in SAMPLE_FIELDS}, slots, slots
         joined = self.pieces(0)
-        self._rows.clear()  # of the three copies that sorting takes, one less
+        self._rows.clear()  # sorting copies twice; this frees the first copy
         rows = np.lexsort((joined.pop("order"), joined["document"]))
         joined = {name: values[rows] for name, values in joined.items()}
         experts, weights = joined.pop("experts"), joined.pop("weights")

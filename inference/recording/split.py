@@ -1,4 +1,4 @@
-"""The examples of a split, and all that is known of their documents and token types."""
+"""Opens a split: its examples, its documents and its token types."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class Split:
         folder: the split's Arrow files.
         tokenizer: the dataset's.
         cls_sep: ids that open and close a segment.
-        opens: how many tokens open one: 1, or 0 in blocks.
+        opens: tokens before a segment's content: 1, in blocks 0.
         vocabulary: the tokenizer's types in readable form.
-        types: which of them have a row in the type tables.
-        special_strings: special tokens but [MASK], whatever their number; "other" last.
+        types: the types that have a row in the type tables.
+        special_strings: the special tokens without [MASK]; "other" last.
         topic_ids: (D,) topic of each document.
         sampled_tokens: content tokens of the documents kept token by token.
         ranks: (D,) drawn order of each topic's documents, as `topic_ranks` gives it.

@@ -2,7 +2,7 @@
 
 Shape suffixes: N tokens, L layers, E experts, k slots, T topics, S mask kinds, V types, C classes,
 P position bins, K places. On the way every expert axis has E + 1 columns, the last for slots
-that no expert executed, so that nothing needs to be filtered out on the device.
+that no expert executed, so that nothing has to be filtered out on the device.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ CONFIDENCE = ("entropy", "mass", "margin")
 
 
 class RoutedTokens(NamedTuple):
-    """N real tokens with what is known of them and what each layer did; one device."""
+    """N real tokens, what is known of them, and what each layer did; all on one device."""
 
     experts: Tensor
     """(N, L, k) int64 chosen experts, first choice first; E = empty slot, after all others."""
@@ -174,12 +174,14 @@ class RoutingTables:
         width = self.sizes.num_experts + 1
         chosen_UE = torch.zeros((U, width), device=experts_ULk.device)
         for layer in range(L):
+            # (U, E + 1) one-hot of the choices; its Gram matrix counts pairs, (E + 1, E + 1)
             chosen_UE.zero_().scatter_(1, experts_ULk[:, layer], 1.0)
             # float32 counts a batch exactly: far fewer than 2**24 tokens
             self._sums["coactivation"][layer] += (chosen_UE.T @ chosen_UE).long()
         if L > 1:
             first = experts_ULk[..., 0]
             layers = torch.arange(L - 1, device=first.device) * width**2
+            # flat cell (layer, first choice here, first choice in the next layer)
             codes = first[:, :-1] * width + first[:, 1:] + layers
             add_ones(self._sums["transition"], codes.reshape(-1))
 

@@ -1,4 +1,4 @@
-"""Token types: which get a row of their own, how they read, what class they have."""
+"""Token types: chooses those with a row of their own, makes them readable, finds their class."""
 
 import json
 from dataclasses import dataclass
