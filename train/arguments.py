@@ -1,6 +1,7 @@
 """The `train` section in transformers' terms, and the learning-rate schedule."""
 
 import math
+from typing import Literal
 
 import torch
 from transformers import TrainingArguments
@@ -9,13 +10,22 @@ from ..configs.schema import Config
 from ..configs.schema_train import Train
 
 
-def training_arguments(config: Config) -> TrainingArguments:
-    """Translates the `train` section into transformers' arguments."""
+def precision_of(settings: Train) -> Literal["fp32", "bf16"]:
+    """Resolves `train.precision`: auto is bf16 where the GPU has it."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def training_arguments(config: Config, precision: str | None = None) -> TrainingArguments:
+    """Translates the `train` section into transformers' arguments.
+
+    Args:
+        config: of the run.
+        precision: "fp32" or "bf16"; None = what `train.precision` says here.
+    """
     settings = config.train
     on_cuda = torch.cuda.is_available()
-    bf16 = settings.precision == "bf16" or (
-        settings.precision == "auto" and on_cuda and torch.cuda.is_bf16_supported()
-    )
     return TrainingArguments(
         output_dir=str(config.paths.checkpoints),
         per_device_train_batch_size=settings.batch_size,
@@ -28,7 +38,8 @@ def training_arguments(config: Config) -> TrainingArguments:
         adam_beta2=settings.adam_beta2,
         max_grad_norm=settings.max_grad_norm,
         optim="adamw_torch_fused",
-        bf16=bf16,
+        bf16=(precision or precision_of(settings)) == "bf16",
+        use_cpu=not on_cuda and not torch.backends.mps.is_available(),  # or bf16 wants a GPU
         torch_compile=settings.compile,
         logging_steps=settings.log_every,
         logging_nan_inf_filter=False,  # it reads the loss back at every step
@@ -36,8 +47,7 @@ def training_arguments(config: Config) -> TrainingArguments:
         eval_steps=settings.eval_every,
         save_strategy="steps",
         save_steps=settings.eval_every,
-        save_total_limit=1,  # and the best
-        load_best_model_at_end=True,
+        load_best_model_at_end=True,  # early stopping asks for it; `ResumableTrainer` does it
         metric_for_best_model="loss",
         greater_is_better=False,
         restore_callback_states_from_checkpoint=True,

@@ -1,43 +1,67 @@
-"""Which checkpoint a run may resume from, and what was measured up to it.
+"""The checkpoints of a run: whole or not there, checked before they are used, never lost.
 
-The folder holds `run.json` (whose checkpoints these are), `metrics.jsonl` (the run so far) and
-the Trainer's `checkpoint-<step>` folders: the last and the best.
+The folder holds `run.json` (whose checkpoints these are), `metrics.jsonl` (the run so far),
+`snapshots/` and the folders `checkpoint-<step>`: the last, the one before it and the best. Each
+holds all that training needs to go on, the metrics up to it among it, and `checkpoint.json` with
+the hash of every file. Nothing in it says where it lies: a run may be moved.
 """
 
+import itertools
 import json
+import os
 import shutil
-import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError, safe_open
+from typing import Any, NamedTuple
 
 from ..configs.errors import UserError
 from ..configs.manifest import Manifest
 from ..configs.progress import console
-from .fingerprints import weights_hash
+from ..configs.whole_files import sync_folder, write_whole
+from .disk import writing_below
+from .owner import OWNER_FILE, Owner
+from .sealed import Contents, DamageError
 
-OWNER_FILE = "run.json"
+FIELD = "paths.checkpoints"
 METRICS_FILE = "metrics.jsonl"
 SNAPSHOTS = "snapshots"
-STATE_FILE = "trainer_state.json"  # the Trainer writes it last: without it a save was cut short
-ZIPPED = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
-WEIGHTS_FILE = "model.safetensors"
+RECORD_FILE = "checkpoint.json"
+KEPT = 2  # and the best
 
 
-class Owner(BaseModel):
-    """Whose checkpoints these are."""
+class Record(Contents):
+    """What `checkpoint.json` says.
 
-    config_hash: str
-    dataset_fingerprint: str
-    aim_run: str | None = None
-    finished: bool = False
+    Attributes:
+        step: optimizer steps taken.
+        loss: validation loss there, of `train.eval_examples` examples.
+        best_step: the step with the lowest validation loss so far.
+        ended: training ended here, for early stopping where it is below `owner.total_steps`.
+        weights: hash of the model's weights.
+        owner: a copy of `run.json`.
+    """
 
-    def same_run(self, other: "Owner") -> bool:
-        """Whether config and dataset agree."""
-        mine = (self.config_hash, self.dataset_fingerprint)
-        return mine == (other.config_hash, other.dataset_fingerprint)
+    step: int
+    loss: float
+    best_step: int
+    ended: bool
+    weights: str
+    owner: Owner
+
+    def ends(self, owner: Owner) -> bool:
+        """Whether nothing is left to train for an owner."""
+        stopped = self.ended and self.step < self.owner.total_steps
+        again = stopped and self.owner.early_stopping == owner.early_stopping
+        return self.step >= owner.total_steps or again
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint that was found whole, and the best one as it stands now."""
+
+    folder: Path
+    record: Record
+    best: Record
 
 
 class CheckpointFolder:
@@ -46,78 +70,240 @@ class CheckpointFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.metrics = folder / METRICS_FILE
-        self.owner_path = folder / OWNER_FILE
+        self._owner: Owner | None = None
 
-    def open(self, owner: Owner, *, fresh: bool) -> tuple[Owner, Path | None]:
-        """Claims the folder; returns its owner record and the checkpoint to resume from.
+    # -- before training --------------------------------------------------------------------------
 
-        Checkpoints of another config or dataset, and all of them with `fresh`, are discarded.
+    def stored_owner(self) -> Owner | None:
+        """Whose checkpoints are there; where `run.json` is damaged, by the newest checkpoint.
 
         Raises:
-            UserError: the checkpoint to resume from is damaged.
+            UserError: the folder holds files of somebody else.
         """
-        stored = self._stored_owner()
-        resumable = stored is not None and stored.same_run(owner) and not fresh
-        checkpoint = self._newest() if resumable else None
-        if checkpoint is None:
-            if self._steps():
-                reason = "force=true" if fresh else "they belong to another config or dataset"
-                console.print(f"train: discarding the checkpoints in {self.folder} ({reason})")
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            self.write_owner(owner)
-            self.metrics.touch()
-            return owner, None
-        check_checkpoint(checkpoint)
-        self._forget_after(step_of(checkpoint))
-        assert stored is not None
-        return stored, checkpoint
+        if not _is_ours(self.folder):
+            raise UserError(
+                f"{self.folder}: holds files that train has not written (or a damaged "
+                f"{OWNER_FILE} without checkpoints), and they are never replaced; move them away "
+                f"or choose another place with {FIELD}"
+            )
+        path = self.folder / OWNER_FILE
+        try:
+            return Owner.read(path)
+        except DamageError as damage:
+            for checkpoint in reversed(self._steps()):
+                try:
+                    owner = Record.read(checkpoint / RECORD_FILE).owner
+                except DamageError:
+                    continue
+                console.print(f"train: {damage}; restored from {checkpoint}", soft_wrap=True)
+                return owner
+        return None
+
+    def open(self, owner: Owner, *, fresh: bool) -> tuple[Owner, Checkpoint | None]:
+        """Claims the folder; returns its owner record and the checkpoint to go on from.
+
+        Checkpoints of other settings are set aside, and the line that says so names them. With
+        `fresh`, those of the same settings are removed.
+
+        Raises:
+            UserError: the folder holds files of somebody else, or no checkpoint in it is whole.
+        """
+        stored = self.stored_owner()
+        with writing_below(self.folder.parent, FIELD):
+            self._sweep()
+            if stored is not None and (why := self._unfit(stored, owner)):
+                self._set_aside(why)
+                stored = None
+            elif fresh:
+                self._remove()
+                stored = None
+            self.folder.mkdir(parents=True, exist_ok=True)
+        found = None if stored is None else self._newest()
+        aim_run = stored.aim_run if stored else None
+        with writing_below(self.folder, FIELD):
+            self.write_owner(owner.model_copy(update={"aim_run": aim_run}))
+            before = found.folder / METRICS_FILE if found else None
+            write_whole(self.metrics, before.read_bytes() if before else b"")
+        assert self._owner is not None
+        return self._owner, found
 
     def write_owner(self, owner: Owner) -> None:
-        self.owner_path.write_text(owner.model_dump_json() + "\n", encoding="utf-8")
+        """Says whose checkpoints these are."""
+        self._owner = owner
+        owner.write(self.folder / OWNER_FILE)
 
     def records(self) -> list[dict[str, Any]]:
-        """Returns the metric records written so far; a line cut short ends them."""
-        records = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return records
+        """Returns the metric records of the run so far."""
+        lines = self.metrics.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
 
-    def _stored_owner(self) -> Owner | None:
-        try:
-            return Owner.model_validate_json(self.owner_path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValidationError, UnicodeDecodeError):
-            return None
+    def publishes(self, weights: str) -> None:
+        """Notes the hash of the weights that become the model; its snapshots are found by it."""
+        assert self._owner is not None
+        self.write_owner(self._owner.model_copy(update={"published": weights}))
+
+    # -- during training --------------------------------------------------------------------------
+
+    @contextmanager
+    def saving(self, step: int) -> Iterator[Path]:
+        """Gives a folder to write the checkpoint of a step into; `finish` gives it its name."""
+        partial = self._hidden(step, "partial")
+        with writing_below(self.folder, FIELD):
+            try:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+                yield partial
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+
+    def finish(
+        self, partial: Path, *, step: int, loss: float, best_step: int, ended: bool, weights: str
+    ) -> None:
+        """Hashes a checkpoint, names it, and removes those that are not kept."""
+        assert self._owner is not None
+        shutil.copyfile(self.metrics, partial / METRICS_FILE)
+        record = Record(
+            step=step,
+            loss=loss,
+            best_step=best_step,
+            ended=ended,
+            weights=weights,
+            owner=self._owner,
+        )
+        record.seal_folder(partial, RECORD_FILE)
+        target = self._named(step)
+        self._drop(target)
+        partial.rename(target)
+        sync_folder(self.folder)
+        kept = {*[path for path in self._steps() if step_of(path) <= step][-KEPT:]}
+        for path in {*self._steps()} - kept - {self._named(best_step)}:
+            self._drop(path)
+
+    def best(self, step: int) -> tuple[Path, Record]:
+        """Returns the checkpoint of the best step.
+
+        Raises:
+            DamageError: it is not whole.
+        """
+        folder = self._named(step)
+        return folder, read_checkpoint(folder)
+
+    # -- what is there ----------------------------------------------------------------------------
+
+    def _newest(self) -> Checkpoint | None:
+        """The newest whole checkpoint; says which newer ones are damaged."""
+        damage: list[DamageError] = []
+        for folder in reversed(self._steps()):
+            try:
+                record = read_checkpoint(folder)
+            except DamageError as error:
+                damage.append(error)
+                continue
+            for error in damage:
+                console.print(f"train: {error}; going back to {folder.name}", soft_wrap=True)
+            return Checkpoint(folder, record, self._best_before(record))
+        if damage:
+            raise UserError(
+                f"{damage[0]}, and no earlier checkpoint is whole; force=true starts afresh"
+            )
+        return None
+
+    def _best_before(self, newest: Record) -> Record:
+        """The record of the best checkpoint; of the best of the others if somebody removed it."""
+        best = self._named(newest.best_step)
+        if newest.best_step == newest.step:
+            return newest
+        if best.is_dir():
+            try:
+                return read_checkpoint(best)
+            except DamageError as error:
+                raise UserError(
+                    f"{error}, and it is the best so far; remove {best} to go on with the best "
+                    "of the others, or start afresh with force=true"
+                ) from error
+        others = [newest]
+        for path in self._steps():
+            with suppress(DamageError):
+                others.append(read_checkpoint(path))
+        record = min((r for r in others if r.step <= newest.step), key=lambda r: r.loss)
+        console.print(
+            f"train: {best}, the best so far, is gone; checkpoint-{record.step} takes its place",
+            soft_wrap=True,
+        )
+        return record
+
+    def _unfit(self, stored: Owner, wanted: Owner) -> str:
+        """Why the checkpoints cannot serve a training; "" if they can, or there are none."""
+        steps = [step_of(path) for path in self._steps()]
+        if not steps and not any((self.folder / SNAPSHOTS).glob("step-*")):
+            return ""
+        if different := stored.differences(wanted):
+            return "they are of other settings: " + ", ".join(different)
+        if steps and min(steps) > wanted.total_steps:
+            return f"they begin at step {min(steps):,}, after the last of {wanted.total_steps:,}"
+        return ""
 
     def _steps(self) -> list[Path]:
         found = [path for path in self.folder.glob("checkpoint-*") if path.is_dir()]
-        return sorted(found, key=step_of)
+        return sorted((path for path in found if step_of(path) >= 0), key=step_of)
 
-    def _newest(self) -> Path | None:
-        """The newest finished checkpoint; one whose saving was cut short is removed."""
-        for path in reversed(self._steps()):
-            if (path / STATE_FILE).is_file():
-                return path
-            shutil.rmtree(path, ignore_errors=True)
-        return None
+    def _named(self, step: int) -> Path:
+        return self.folder / f"checkpoint-{step}"
 
-    def _forget_after(self, step: int) -> None:
-        """Drops the metrics of steps that will be taken again."""
-        try:
-            kept = [record for record in self.records() if record["step"] <= step]
-        except FileNotFoundError:
-            kept = []
-        lines = "".join(json.dumps(record) + "\n" for record in kept)
-        self.metrics.write_text(lines, encoding="utf-8")
+    def _hidden(self, step: int, state: str) -> Path:
+        return self.folder / f".checkpoint-{step}.{state}"
+
+    # -- what goes --------------------------------------------------------------------------------
+
+    def _set_aside(self, why: str) -> None:
+        aside = _aside(self.folder)
+        self.folder.rename(aside)
+        console.print(f"train: checkpoints set aside as {aside}: {why}", soft_wrap=True)
+
+    def _sweep(self) -> None:
+        """Removes what an earlier process left half written or half removed."""
+        for pattern in (".checkpoint-*.partial", ".checkpoint-*.removed"):
+            for path in self.folder.glob(pattern):
+                shutil.rmtree(path, ignore_errors=True)
+        for name in (OWNER_FILE, METRICS_FILE):
+            for path in self.folder.glob(f".{name}.*.partial"):
+                path.unlink(missing_ok=True)
+
+    def _remove(self) -> None:
+        """Removes what training wrote, and nothing that lies beside it."""
+        for path in [*self._steps(), *(self.folder / SNAPSHOTS).glob("step-*")]:
+            self._drop(path)
+        for name in (OWNER_FILE, METRICS_FILE):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _drop(self, folder: Path) -> None:
+        """Removes a checkpoint in one step; what has no record is no checkpoint of ours."""
+        if not folder.exists():
+            return
+        if not (folder / RECORD_FILE).is_file():
+            folder.rename(_aside(folder))
+            return
+        removed = self._hidden(step_of(folder), "removed")
+        shutil.rmtree(removed, ignore_errors=True)
+        folder.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
+
+
+def read_checkpoint(folder: Path) -> Record:
+    """Reads the record of a checkpoint and compares every file with it.
+
+    Raises:
+        DamageError: a part is missing, cut short or altered.
+    """
+    record = Record.read(folder / RECORD_FILE)
+    record.check(folder)
+    return record
 
 
 def step_of(checkpoint: Path) -> int:
     """Returns the optimizer step that a checkpoint folder's name gives; -1 for a stray name."""
     number = checkpoint.name.rpartition("-")[2]
-    return int(number) if number.isdigit() else -1
+    return int(number) if number.isdecimal() else -1
 
 
 def find_snapshots(checkpoints: Path, model: Manifest) -> dict[int, Path]:
@@ -131,36 +317,38 @@ def find_snapshots(checkpoints: Path, model: Manifest) -> dict[int, Path]:
         {} where there are none of this model's.
     """
     try:
-        owner = Owner.model_validate_json((checkpoints / OWNER_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError):
+        owner = Owner.read(checkpoints / OWNER_FILE)
+    except DamageError:
         return {}
-    if not owner.finished or owner.config_hash != weights_hash(model.config):
+    if owner.published is None or owner.published != model.counts.get("weights_hash"):
         return {}
     folders = {step_of(path): path for path in (checkpoints / SNAPSHOTS).glob("step-*")}
     return dict(sorted(folders.items()))
 
 
-def check_checkpoint(checkpoint: Path) -> None:
-    """Reads every part through its own checksum or header.
+def _aside(path: Path) -> Path:
+    """Returns the first free name of path.1, path.2, …"""
+    return next(
+        aside
+        for number in itertools.count(1)
+        if not os.path.lexists(aside := path.with_name(f"{path.name}.{number}"))
+    )
 
-    Raises:
-        UserError: a part is missing, cut short or altered.
-    """
-    for name in (WEIGHTS_FILE, *ZIPPED, STATE_FILE):
-        path = checkpoint / name
-        try:
-            if name in ZIPPED:
-                with zipfile.ZipFile(path) as archive:
-                    broken = archive.testzip()
-                if broken:
-                    raise zipfile.BadZipFile(f"checksum of {broken}")
-            elif name == WEIGHTS_FILE:
-                with safe_open(path, framework="pt"):
-                    pass
-            else:
-                json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, SafetensorError, zipfile.BadZipFile, ValueError) as error:
-            reason = "missing" if isinstance(error, FileNotFoundError) else "damaged"
-            raise UserError(
-                f"{path}: {reason}, so training cannot resume; force=true starts afresh"
-            ) from error
+
+def _is_ours(folder: Path) -> bool:
+    """Whether train wrote a folder, or nobody anything."""
+    if not folder.is_dir():
+        return not os.path.lexists(folder)
+    names = [path.name for path in folder.iterdir()]
+    if all(name.startswith(".") and name.endswith((".partial", ".removed")) for name in names):
+        return True
+    paths = [folder / OWNER_FILE, *folder.glob(f"checkpoint-*/{RECORD_FILE}")]
+    return any(_is_sealed(path) for path in paths)
+
+
+def _is_sealed(path: Path) -> bool:
+    try:
+        (Owner if path.name == OWNER_FILE else Record).read(path)
+    except DamageError:
+        return False
+    return True

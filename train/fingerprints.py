@@ -1,10 +1,7 @@
-"""What decides a model besides its config and dataset, and its weights alone; light to import."""
-
-from collections.abc import Mapping
-from typing import Any
+"""What decides a model besides its config and dataset; light to import."""
 
 from ..configs.errors import UserError
-from ..configs.manifest import digest, read_manifest
+from ..configs.manifest import read_manifest
 from ..configs.schema import Config
 
 
@@ -24,9 +21,3 @@ def start_fingerprint(config: Config) -> dict[str, str]:
             "run `moescope import` first"
         )
     return {"start": manifest.fingerprint}
-
-
-def weights_hash(sections: Mapping[str, Any]) -> str:
-    """Hashes what decides the weights: the train stage's config without the number of workers."""
-    train = {name: value for name, value in sections["train"].items() if name != "num_workers"}
-    return digest({**sections, "train": train})

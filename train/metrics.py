@@ -47,17 +47,26 @@ class MetricSums:
         return {name: value.cpu().numpy().astype(np.float64) for name, value in sums.items()}
 
 
-def correct_sum(logits_MV: Tensor, targets_M: Tensor) -> Tensor:
-    """Number of labels that the most likely token hits; a target below 0 is no label."""
-    if logits_MV.dtype != torch.float32:  # coarse logits tie often: only one of them is a hit
-        return (logits_MV.argmax(-1) == targets_M).sum()
-    # a fifth of argmax's time on a CPU; a label that ties for the maximum counts as hit
-    own = logits_MV.gather(1, targets_M[:, None].clamp(min=0)).squeeze(1)
-    return ((own == logits_MV.amax(-1)) & (targets_M >= 0)).sum()
+def correct_sum(logits_MV: Tensor, targets_M: Tensor, *, coarse: bool) -> Tensor:
+    """Number of labels that the most likely token hits; a target below 0 is no label.
+
+    Args:
+        logits_MV: (M, V) scores.
+        targets_M: (M,) labels.
+        coarse: the scores were computed in fewer bits than they are stored in (autocast), so that
+            they often tie. A label among n tokens that tie for the maximum counts 1/n: what
+            guessing among them would hit on average, whatever the order of the vocabulary.
+    """
+    own_M = logits_MV.gather(1, targets_M[:, None].clamp(min=0)).squeeze(1)
+    top_M = logits_MV.amax(-1)  # a fifth of argmax's time on a CPU
+    hit_M = (own_M == top_M) & (targets_M >= 0)
+    if not coarse:
+        return hit_M.sum()
+    return (hit_M / (logits_MV == top_M[:, None]).float().sum(-1)).sum()
 
 
 def language_sums(
-    logits_MV: Tensor, targets_M: Tensor, topics_M: Tensor, num_topics: int
+    logits_MV: Tensor, targets_M: Tensor, topics_M: Tensor, num_topics: int, *, coarse: bool = False
 ) -> dict[str, Tensor]:
     """Loss (nats), labels and hits of one evaluation batch, in total and by topic (T,)."""
     losses = F.cross_entropy(logits_MV.float(), targets_M, reduction="none")
@@ -65,7 +74,7 @@ def language_sums(
     return {
         "loss": losses.sum(),
         "labels": targets_M.new_full((), len(targets_M)),
-        "correct": correct_sum(logits_MV, targets_M),
+        "correct": correct_sum(logits_MV, targets_M, coarse=coarse),
         "topic_loss": per_topic.index_add(0, topics_M, losses),
         "topic_labels": per_topic.index_add(0, topics_M, torch.ones_like(losses)),
     }

@@ -6,7 +6,10 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from .checkpoints import SNAPSHOTS
+from ..configs.whole_files import sync_folder
+from .checkpoints import FIELD, RECORD_FILE, SNAPSHOTS
+from .disk import writing_below
+from .sealed import Contents
 
 
 class Snapshots(TrainerCallback):
@@ -24,12 +27,18 @@ class Snapshots(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if state.is_world_process_zero and state.global_step in self.steps(state.max_steps):
-            partial = self._folder / ".partial"
-            target = self._folder / f"step-{state.global_step}"
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(target, ignore_errors=True)  # of a pass that was resumed from before it
-            model.save_pretrained(partial)
-            partial.rename(target)
+            with writing_below(self._folder.parent, FIELD):
+                self._save(model, self._folder / f"step-{state.global_step}")
+
+    def _save(self, model: Any, target: Path) -> None:
+        """Writes a snapshot that is whole or not there."""
+        partial = self._folder / ".partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        model.save_pretrained(partial)
+        Contents().seal_folder(partial, RECORD_FILE)
+        shutil.rmtree(target, ignore_errors=True)  # of a pass that was resumed from before it
+        partial.rename(target)
+        sync_folder(self._folder)
 
     def steps(self, max_steps: int) -> set[int]:
         """Returns the inner ends of `count` + 1 equal parts of training."""

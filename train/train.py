@@ -1,5 +1,6 @@
 """The train stage: a dataset in, a model with its tokenizer and metrics out."""
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from ..configs.errors import UserError
 from ..configs.manifest import Manifest
 from ..configs.progress import console
 from ..configs.schema import Config
+from ..configs.schema_train import Train
 from ..configs.stage import StageRun
 from ..configs.stages import TRAIN
 from ..data_processors.collate import collator_of
@@ -29,14 +31,15 @@ from ..data_processors.examples import ExampleDataset
 from ..data_processors.metadata_values import add_metadata_ids
 from ..data_processors.tokenizers import tokenizer_facts
 from .aim_tracking import aim_run
-from .arguments import training_arguments
+from .arguments import learning_rate_factor, precision_of, training_arguments
 from .build import LanguageModel, build_model, check_dataset, parameter_counts
 from .callbacks import ConsoleProgress, MetricsFile, MetricWindows, RouterState
-from .checkpoints import CheckpointFolder, Owner, step_of
-from .fingerprints import start_fingerprint, weights_hash
+from .checkpoints import Checkpoint, CheckpointFolder
+from .owner import Owner, owner_of
 from .snapshots import Snapshots
 from .trainer import MoescopeTrainer, Progress, Topics
 from .unigram import tokens_per_byte, unigram_entropy
+from .weights import hash_weights
 
 
 def run(stage: StageRun) -> Mapping[str, Any]:
@@ -56,34 +59,35 @@ def run(stage: StageRun) -> Mapping[str, Any]:
     )
     for split in splits:
         add_metadata_ids(split, model.config)
-    # last, when nothing refuses the settings any more: it discards the checkpoints of others
+    # last, when nothing refuses the settings any more: it sets aside the checkpoints of others
     checkpoints = CheckpointFolder(config.paths.checkpoints)
-    owner, resume_from = checkpoints.open(owner_of(config, dataset), fresh=config.force)
+    owner, resume = claim(checkpoints, config, dataset, len(splits.train))
     with aim_run(config, owner.aim_run) as aim, ConsoleProgress() as progress:
         callbacks: list[TrainerCallback] = [MetricsFile(checkpoints.metrics), progress]
         callbacks.append(Snapshots(checkpoints.folder, config.train.snapshots))
         if aim is not None:
             callbacks.append(aim)
-            owner = owner.model_copy(update={"aim_run": aim.run_hash})
-            checkpoints.write_owner(owner)
+            checkpoints.write_owner(owner.model_copy(update={"aim_run": aim.run_hash}))
         trainer = MoescopeTrainer(
             settings=config.train,
             coefficients=config.balance.coefficients(),
             balance_scope=config.balance.scope,
             topics=Topics(dataset.counts["topics"], splits.validation.document_topics),
             eval_rows=evaluation_rows(config, len(splits.validation)),
-            progress=done_before(checkpoints, resume_from),
+            progress=done_before(checkpoints, resume),
+            checkpoints=checkpoints,
             model=model,
-            args=training_arguments(config),
+            args=training_arguments(config, owner.precision),
             data_collator=collator,
             train_dataset=splits.train,
             eval_dataset=splits.validation,
             callbacks=[MetricWindows(), RouterState(), *callbacks, *early_stopping(config)],
         )
-        fit(trainer, checkpoints, owner, resume_from)
+        fit(trainer, owner, resume)
         counts = results(trainer, dataset, tokenizer, checkpoints.records())
         if aim is not None:
             aim.set("results", counts)
+    checkpoints.publishes(counts["weights_hash"])
     save(model, tokenizer, stage.output_dir)
     shutil.copyfile(checkpoints.metrics, stage.beside["metrics"])
     report(counts, is_causal=config.model.is_causal)
@@ -110,13 +114,20 @@ def open_splits(folder: Path) -> Splits:
     return splits
 
 
-def owner_of(config: Config, dataset: Manifest) -> Owner:
-    """Says whose checkpoints these are: what decides the weights, nothing else."""
-    sections = config.model_dump(
-        mode="json", include={"model", "router", "balance", "train", "seed"}
+def claim(
+    checkpoints: CheckpointFolder, config: Config, dataset: Manifest, num_examples: int
+) -> tuple[Owner, Checkpoint | None]:
+    """Takes the checkpoints of the same training; `auto` stays the precision that they had."""
+    stored = checkpoints.stored_owner()
+    kept = stored is not None and config.train.precision == "auto"
+    owner = owner_of(
+        config,
+        dataset,
+        num_examples=num_examples,
+        precision=stored.precision if stored and kept else precision_of(config.train),
+        processes=int(os.environ.get("WORLD_SIZE", "1")),
     )
-    inputs = [dataset.fingerprint, *start_fingerprint(config).values()]
-    return Owner(config_hash=weights_hash(sections), dataset_fingerprint=" ".join(inputs))
+    return checkpoints.open(owner, fresh=config.force)
 
 
 def evaluation_rows(config: Config, num_examples: int) -> np.ndarray | None:
@@ -127,9 +138,9 @@ def evaluation_rows(config: Config, num_examples: int) -> np.ndarray | None:
     return np.sort(np.random.default_rng(config.seed).permutation(num_examples)[:wanted])
 
 
-def done_before(checkpoints: CheckpointFolder, resume_from: Path | None) -> Progress:
+def done_before(checkpoints: CheckpointFolder, resume: Checkpoint | None) -> Progress:
     """Reads what earlier processes of this run did up to the checkpoint."""
-    records = checkpoints.records() if resume_from else []
+    records = checkpoints.records() if resume else []
     if not records:
         return Progress()
     return Progress(tokens=records[-1]["tokens"], elapsed_s=records[-1]["elapsed_s"])
@@ -141,17 +152,32 @@ def early_stopping(config: Config) -> list[TrainerCallback]:
     return [] if patience is None else [EarlyStoppingCallback(patience)]
 
 
-def fit(
-    trainer: MoescopeTrainer, checkpoints: CheckpointFolder, owner: Owner, resume_from: Path | None
-) -> None:
+def fit(trainer: MoescopeTrainer, owner: Owner, resume: Checkpoint | None) -> None:
     """Trains to the end and leaves the best weights in the model."""
-    if resume_from is not None and owner.finished:
-        trainer.restore(resume_from)
+    if resume is not None and resume.record.owner.eval_examples != owner.eval_examples:
+        resume = resume._replace(best=trainer.measure(resume.best))
+    if resume is not None and resume.record.ends(owner):
+        trainer.restore(resume)
         return
-    if resume_from is not None:
-        console.print(f"train: going on from step {step_of(resume_from):,} ({resume_from})")
-    trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from))
-    checkpoints.write_owner(owner.model_copy(update={"finished": True}))
+    if resume is not None:
+        tell_resume(resume, owner, trainer.settings)
+    trainer.fit(resume)
+
+
+def tell_resume(resume: Checkpoint, owner: Owner, settings: Train) -> None:
+    """Says from where training goes on, and what a new number of steps does to the schedule."""
+    step, before = resume.record.step, resume.record.owner.total_steps
+    text = f"train: going on from step {step:,} ({resume.folder})"
+    if before != owner.total_steps:
+        old, new = (
+            learning_rate_factor(step, total, settings) * settings.learning_rate
+            for total in (before, owner.total_steps)
+        )
+        text += (
+            f"; it now ends at step {owner.total_steps:,} (before: {before:,}), and the learning "
+            f"rate takes the schedule of that many steps from here: {new:.3g} (before: {old:.3g})"
+        )
+    console.print(text, soft_wrap=True)
 
 
 def tokens_by(step: int, records: Sequence[Mapping[str, Any]]) -> int:
@@ -200,6 +226,7 @@ def results(
         "best_step": best_step,
         "best_step_tokens": tokens_by(best_step, records),
         "tokenizer_hash": dataset.counts["tokenizer_hash"],
+        "weights_hash": hash_weights(trainer.model.state_dict()),
     }
 
 

@@ -3,17 +3,14 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
-from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import PrinterCallback, TrainingArguments
 
 from ..configs.errors import UserError
 from ..configs.schema_train import Train
@@ -21,8 +18,8 @@ from ..data_processors.batching import ExampleSampler
 from ..data_processors.collate import CausalCollator, MaskingCollator
 from ..data_processors.examples import ExampleDataset
 from ..model import balance_losses
-from .arguments import learning_rate_factor
 from .build import LanguageModel
+from .checkpoints import CheckpointFolder, Record
 from .metrics import (
     MetricSums,
     correct_sum,
@@ -32,6 +29,7 @@ from .metrics import (
     summarise_layers,
     summarise_topics,
 )
+from .resumable import ResumableTrainer
 
 NOT_FOR_THE_MODEL = ("document_ids", "mask_kind")
 NOT_FOR_A_DECODER = ("label_positions",)
@@ -61,7 +59,7 @@ def length_sorted_batches(
     return [ordered[i : i + batch_size].tolist() for i in range(0, len(ordered), batch_size)]
 
 
-class MoescopeTrainer(Trainer):
+class MoescopeTrainer(ResumableTrainer):
     """Trains on language-model loss plus balance losses.
 
     The language-model loss of an optimizer step is the mean over its labelled tokens, and each
@@ -76,6 +74,7 @@ class MoescopeTrainer(Trainer):
         topics: topics of the evaluation split's documents.
         eval_rows: which evaluation examples to score during training; None = all.
         progress: what earlier processes did, when resuming.
+        checkpoints: where they are written; None = nowhere, for a trainer that only scores.
     """
 
     model: LanguageModel
@@ -95,12 +94,12 @@ class MoescopeTrainer(Trainer):
         topics: Topics,
         eval_rows: np.ndarray | None = None,
         progress: Progress | None = None,
+        checkpoints: CheckpointFolder | None = None,
         **trainer: Any,
     ) -> None:
-        super().__init__(**trainer)
+        super().__init__(settings=settings, checkpoints=checkpoints, **trainer)
         self.remove_callback(PrinterCallback)
         architecture = self.model.config
-        self.settings = settings
         self.is_causal = architecture.is_causal
         self.coefficients = dict(coefficients) if architecture.num_experts else {}
         self.balance_scope = balance_scope
@@ -117,20 +116,10 @@ class MoescopeTrainer(Trainer):
         self._tokens = self._progress.tokens
         self._train_started = self._window_started = time.monotonic()
 
-    def create_scheduler(
-        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-    ) -> LambdaLR:
-        self.lr_scheduler = LambdaLR(
-            optimizer or self.optimizer,
-            lambda step: learning_rate_factor(step, num_training_steps, self.settings),
-        )
-        self._created_lr_scheduler = True
-        return self.lr_scheduler
-
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ExampleSampler:
         return ExampleSampler(
             self.train_dataset,
-            self.settings.batch_size,
+            self.settings.batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
             seed=self.args.seed,
             by_length=self.settings.group_by_length,
         )
@@ -139,21 +128,10 @@ class MoescopeTrainer(Trainer):
         """Not tracked: the base class walks all parameters at every step for it."""
         return 0
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """Writes weights and config alone; the base class adds a pickle of its arguments."""
-        self.model.save_pretrained(str(output_dir), state_dict=state_dict)
-
     @property
     def tokens(self) -> int:
         """Real tokens trained on, in this process and those it resumed."""
         return self._tokens
-
-    def restore(self, checkpoint: Path) -> None:
-        """Takes over the state of a run that had finished training, and its best weights."""
-        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-        if self.state.best_model_checkpoint is None:
-            self.state.best_model_checkpoint = str(checkpoint)
-        self._load_best_model()
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -190,6 +168,7 @@ class MoescopeTrainer(Trainer):
             for name, coefficient in self.coefficients.items():
                 loss = loss + share * coefficient * balance[name]
             self._observe(inputs, outputs, balance, num_items_in_batch)
+            self._sums.add({"lost_batches": (~torch.isfinite(loss)).long()})
         return (loss, outputs) if return_outputs else loss
 
     def _model_arguments(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,7 +193,7 @@ class MoescopeTrainer(Trainer):
             {
                 "loss": outputs.loss * scale,
                 "labels": positions.new_full((), len(positions)),
-                "correct": correct_sum(logits, targets),
+                "correct": correct_sum(logits, targets, coarse=self.args.bf16),
                 "tokens": tokens,
                 **{f"balance/{name}": value * tokens for name, value in balance.items()},
                 **routing_sums(outputs.routing or (), mask),
@@ -250,10 +229,9 @@ class MoescopeTrainer(Trainer):
         self._tokens += int(sums["tokens"])
         language = summarise_language(sums)
         if not math.isfinite(language["loss"]):
-            raise UserError(
-                f"train: the loss is {language['loss']} at step {self.state.global_step}; lower "
-                f"train.learning_rate={self.settings.learning_rate:g} or raise train.warmup"
-            )
+            at_once = self.args.gradient_accumulation_steps * self.args.world_size
+            lost = math.ceil(sums["lost_batches"] / at_once)  # steps: none after the first is left
+            raise self._diverged("loss", language["loss"], self.state.global_step - lost + 1)
         self._emit(
             "train",
             {
@@ -264,6 +242,14 @@ class MoescopeTrainer(Trainer):
                 "grad_norm": logs.get("grad_norm"),
                 "layers": summarise_layers(sums, self.layer_numbers),
             },
+        )
+
+    def _diverged(self, what: str, value: float, step: int) -> UserError:
+        return UserError(
+            f"train: the {what} is {value} at step {step:,}; lower "
+            f"train.learning_rate={self.settings.learning_rate:g}, raise "
+            f"train.warmup={self.settings.warmup:g} or lower "
+            f"train.max_grad_norm={self.settings.max_grad_norm:g}"
         )
 
     def _balance_losses(
@@ -306,12 +292,23 @@ class MoescopeTrainer(Trainer):
     ) -> dict[str, float]:
         """Scores the rows chosen for training-time evaluation and emits a validation record."""
         figures = self.score(eval_dataset or self.eval_dataset, self._eval_rows)
+        if not math.isfinite(figures["loss"]):
+            step = self.state.global_step
+            raise self._diverged("validation loss", figures["loss"], step)
+        self._last_loss = figures["loss"]
         self._emit("validation", figures)
         metrics = {f"{metric_key_prefix}_loss": figures["loss"]}
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def measure(self, best: Record) -> Record:
+        """Scores a checkpoint anew: its loss is that of other evaluation examples."""
+        self.load(best.step)
+        return best.model_copy(
+            update={"loss": self.score(self.eval_dataset, self._eval_rows)["loss"]}
+        )
 
     @torch.no_grad()
     def score(self, dataset: Any, rows: np.ndarray | None = None) -> dict[str, Any]:
@@ -350,7 +347,7 @@ class MoescopeTrainer(Trainer):
         tokens = mask.sum()
         balance = self._balance_losses(outputs, mask, "local")
         return {
-            **language_sums(logits, targets, topics, len(self.topics.names)),
+            **language_sums(logits, targets, topics, len(self.topics.names), coarse=self.args.bf16),
             **routing_sums(outputs.routing or (), mask),
             **{f"balance/{name}": value * tokens for name, value in balance.items()},
             "tokens": tokens,

@@ -1,21 +1,20 @@
 """The report's main figures and numbers in the Aim run of the training they are about."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from ...configs.schema import Config
+from ...train.owner import aim_run_of
 from .page import ALL_LAYERS, Panel
 
 
 def track_report(config: Config, panels: Sequence[Panel], summary: Mapping[str, Any]) -> None:
     """Adds the report to the run's Aim page; does nothing where the training was not tracked."""
-    owner = config.paths.checkpoints / "run.json"
-    if config.tracking.name != "aim" or not owner.exists():
+    if config.tracking.name != "aim":
         return
-    run_hash = json.loads(owner.read_text(encoding="utf-8")).get("aim_run")
+    run_hash = aim_run_of(config.paths.checkpoints)
     if run_hash is None:
         return
     from ...train.aim_tracking import (
