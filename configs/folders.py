@@ -61,6 +61,8 @@ def written_aside(target: Path, field: str, beside: Iterable[Path]) -> Iterator[
             path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
         _put_in_place(aside, field)
+    except UserError:  # says itself what failed, and where
+        raise
     except Exception as error:
         if isinstance(error, OSError) and _concerns(error, aside):
             raise unwritable(target, error) from error

@@ -6,7 +6,6 @@ holds all that training needs to go on, the metrics up to it among it, and `chec
 the hash of every file. Nothing in it says where it lies: a run may be moved.
 """
 
-import itertools
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ..configs.errors import UserError
 from ..configs.manifest import Manifest
+from ..configs.ownership import free_sibling, numbered, refuse_foreign
 from ..configs.progress import console
 from ..configs.whole_files import sync_folder, write_whole
 from .disk import writing_below
@@ -80,12 +80,7 @@ class CheckpointFolder:
         Raises:
             UserError: the folder holds files of somebody else.
         """
-        if not _is_ours(self.folder):
-            raise UserError(
-                f"{self.folder}: holds files that train has not written (or a damaged "
-                f"{OWNER_FILE} without checkpoints), and they are never replaced; move them away "
-                f"or choose another place with {FIELD}"
-            )
+        refuse_foreign(self.folder, FIELD, ours=_is_ours(self.folder))
         path = self.folder / OWNER_FILE
         try:
             return Owner.read(path)
@@ -256,7 +251,7 @@ class CheckpointFolder:
     # -- what goes --------------------------------------------------------------------------------
 
     def _set_aside(self, why: str) -> None:
-        aside = _aside(self.folder)
+        aside = numbered(self.folder, free_sibling(self.folder))
         self.folder.rename(aside)
         console.print(f"train: checkpoints set aside as {aside}: {why}", soft_wrap=True)
 
@@ -281,7 +276,7 @@ class CheckpointFolder:
         if not folder.exists():
             return
         if not (folder / RECORD_FILE).is_file():
-            folder.rename(_aside(folder))
+            folder.rename(numbered(folder, free_sibling(folder)))
             return
         removed = self._hidden(step_of(folder), "removed")
         shutil.rmtree(removed, ignore_errors=True)
@@ -324,15 +319,6 @@ def find_snapshots(checkpoints: Path, model: Manifest) -> dict[int, Path]:
         return {}
     folders = {step_of(path): path for path in (checkpoints / SNAPSHOTS).glob("step-*")}
     return dict(sorted(folders.items()))
-
-
-def _aside(path: Path) -> Path:
-    """Returns the first free name of path.1, path.2, …"""
-    return next(
-        aside
-        for number in itertools.count(1)
-        if not os.path.lexists(aside := path.with_name(f"{path.name}.{number}"))
-    )
 
 
 def _is_ours(folder: Path) -> bool:

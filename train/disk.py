@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ..configs.errors import UserError
+from ..configs.folders import is_full_disk
 
 ROOM = 2**20  # bytes; with less left, a failure is taken for a full disk
 
@@ -33,9 +34,9 @@ def writing_below(folder: Path, field: str) -> Iterator[None]:
     except OSError as error:
         raise _failed(folder, field, error.errno or errno.EIO) from error
     except (RuntimeError, SafetensorError) as error:
-        said = str(error)
-        if os.strerror(errno.ENOSPC) in said:
+        if is_full_disk(error):
             raise _failed(folder, field, errno.ENOSPC) from error
+        said = str(error)
         if "inline_container.cc" not in said and "I/O error" not in said:
             raise
         full = shutil.disk_usage(folder).free < ROOM

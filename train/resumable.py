@@ -86,10 +86,13 @@ class ResumableTrainer(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:  # the schedule of the steps to come, which may now be more
-            for group in self.optimizer.param_groups:
-                factor = self.lr_scheduler.lr_lambdas[0](self.lr_scheduler.last_epoch)
-                group["lr"] = group["initial_lr"] * factor
+        if checkpoint is None:
+            return
+        # the checkpoint holds the rate of its own number of steps, which may now be another
+        factor = self.lr_scheduler.lr_lambdas[0](self.lr_scheduler.last_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        self.lr_scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Writes a whole checkpoint or none, with hashes; no path in it is absolute."""

@@ -12,6 +12,7 @@ import pytest
 
 from moescope.configs.schema import Config
 from moescope.train import aim_tracking
+from moescope.train.owner import OWNER_FILE, Owner
 
 from .browsing import NO_CHROMIUM
 from .runs import make_report, write_run
@@ -39,8 +40,10 @@ def tracked_run(folder: Path) -> Config:
     """A planted run whose training was tracked as Aim run "abc"."""
     config = write_run(folder, SMALL, ("tracking=aim",))
     config.paths.checkpoints.mkdir(parents=True)
-    owner = {"config_hash": "", "dataset_fingerprint": "", "aim_run": "abc"}
-    (config.paths.checkpoints / "run.json").write_text(json.dumps(owner))
+    owner = Owner(
+        settings={}, inputs={}, examples_per_step=1, precision="fp32", total_steps=1, aim_run="abc"
+    )
+    owner.write(config.paths.checkpoints / OWNER_FILE)
     return config
 
 

@@ -47,9 +47,21 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_config(masked: Path, tmp_path: Path) -> MakeConfig:
     """Builds a config that reads the shared dataset and writes below `tmp_path`."""
+    return config_maker(masked, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_config(masked: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
+    """The same, for what the tests of one file share."""
+    torch.set_num_threads(1)
+    return config_maker(masked, tmp_path_factory.mktemp("module"))
+
+
+def config_maker(masked: Path, folder: Path) -> MakeConfig:
+    """Builds configs that write below a folder."""
 
     def make(*overrides: str, runs: str = "runs") -> Config:
-        places = [f"paths.runs={tmp_path / runs}", f"paths.dataset={masked / 'dataset'}"]
+        places = [f"paths.runs={folder / runs}", f"paths.dataset={masked / 'dataset'}"]
         return compose_config([*SMALL, *places, *overrides])
 
     return make

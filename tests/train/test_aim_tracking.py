@@ -10,6 +10,7 @@ import aim
 import pytest
 
 from moescope.train.aim_tracking import load_figure, track_record
+from moescope.train.owner import aim_run_of
 
 from .conftest import MakeConfig, train
 
@@ -74,7 +75,7 @@ def test_a_real_run_holds_config_tags_and_metrics(make_config: MakeConfig) -> No
     aim_command = str(Path(sys.executable).with_name("aim"))
     indexing = [aim_command, "storage", "--repo", str(config.paths.runs), "reindex", "-y"]
     subprocess.run(indexing, check=True, capture_output=True)
-    run_hash = json.loads((config.paths.checkpoints / "run.json").read_text())["aim_run"]
+    run_hash = aim_run_of(config.paths.checkpoints)
     run = aim.Run(run_hash, repo=str(config.paths.runs), read_only=True)
     assert run["config"]["train"]["max_steps"] == 4
     assert run["results"]["steps"] == 4

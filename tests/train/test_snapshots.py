@@ -35,7 +35,7 @@ def test_snapshots_are_kept_and_found_for_their_model_only(make_config: MakeConf
     without = train(make_config("train.snapshots=0", "train.learning_rate=0.01", runs="without"))
     assert without.files["model.safetensors"] == kept.files["model.safetensors"]
 
-    train(make_config("train.snapshots=2", "train.learning_rate=0.01"))  # the same folder
+    train(make_config("train.snapshots=2", "train.learning_rate=0.02"))  # the same folder
     assert find_snapshots(config.paths.checkpoints, kept) == {}
     newer = read_manifest(config.paths.model)
     assert newer is not None
