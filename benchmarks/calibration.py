@@ -105,11 +105,9 @@ def knockout_p(
     changes = skew * scale * (generator.gamma(4.0, 0.05, (29, 180)) - 0.2)
     changes[0, topic_ids == 0] += effect
     experts = [(0, expert) for expert in range(29)]
-    losses = KnockoutLosses(experts, changes, topic_ids, tuple(map(str, range(9))))
-    chosen = pd.DataFrame({"layer": 0, "expert": range(9), "load": 0.1, "topic_id": range(9)})
-    controls = pd.DataFrame(experts[9:], columns=["layer", "expert"]).assign(load=0.1)
-    weights = np.zeros((0, 180), np.float32)
-    frame = knockout_effects(losses, chosen, controls, weights, PERMUTATIONS, generator)
+    losses = KnockoutLosses(experts, changes, topic_ids, tuple(map(str, range(9))), np.full(9, 20))
+    chosen = pd.DataFrame({"layer": 0, "expert": range(9), "topic_id": range(9)})
+    frame = knockout_effects(losses, chosen, PERMUTATIONS, generator)
     return float(frame[column].min())
 
 

@@ -25,7 +25,8 @@ def write_knockouts(
     folder: Path, split: Split, observer: Observer, sizes: TableSizes, settings: Route, seed: int
 ) -> None:
     """Chooses knock-outs by the documents of the store in `folder`, measures and adds them."""
-    measured = choose_measured(split.ranks, split.topic_ids, settings.knockout_documents)
+    _, groups = np.unique(split.facts.documents["group"].to_pylist(), return_inverse=True)
+    measured = choose_measured(split.ranks, split.topic_ids, groups, settings.knockout_documents)
     shape = (sizes.num_topics, sizes.num_layers, sizes.num_experts)
     counts = topic_counts(folder, measured, shape)
     counts[np.bincount(split.topic_ids[measured], minlength=sizes.num_topics) == 0] = 0

@@ -4,6 +4,7 @@ Experts are chosen by the routing of other documents than those whose loss is me
 an expert that favours a topic by the luck of these documents would also seem to matter for it.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ..store.schema import DOCUMENTS_FILE
 
-NUM_CONTROLS = 20  # at least, if there are so many other experts
+NUM_CONTROLS = 20  # of each layer that has a chosen expert, if it has so many others
 NEAREST = 5  # a control is drawn among this many experts of the closest load
 MIN_EVEN_SHARE = 0.25  # an expert below this part of an even share is too rare to be chosen
 
@@ -36,10 +37,33 @@ class Knockout:
     load: float
 
 
-def choose_measured(ranks: np.ndarray, topic_ids: np.ndarray, per_topic: int) -> np.ndarray:
-    """(D,) bool: the documents to measure, at most `per_topic` and half of a topic's."""
-    sizes = np.bincount(topic_ids)
-    return ranks < np.minimum(per_topic, sizes // 2)[topic_ids]
+def choose_measured(
+    ranks: np.ndarray, topic_ids: np.ndarray, groups: np.ndarray, per_topic: int
+) -> np.ndarray:
+    """(D,) bool: the documents to measure, at most `per_topic` and of half of a topic's groups.
+
+    The other groups choose the experts. One document of each group comes before a second of any:
+    documents of one group count once.
+
+    Args:
+        ranks: (D,) drawn order of each topic's documents.
+        topic_ids: (D,).
+        groups: (D,) number of each document's group.
+        per_topic: documents of a topic, at most.
+    """
+    measured = np.zeros(len(ranks), dtype=bool)
+    for topic in np.unique(topic_ids):
+        own = np.flatnonzero(topic_ids == topic)
+        own = own[np.argsort(ranks[own], kind="stable")]
+        _, first, place = np.unique(groups[own], return_index=True, return_inverse=True)
+        order = np.argsort(np.argsort(first))[place]  # of the group, by its first document
+        kept = order < len(first) // 2
+        own, order = own[kept], order[kept]
+        turn = np.zeros(len(own), dtype=np.int64)
+        for group in np.unique(order):
+            turn[order == group] = np.arange((order == group).sum())
+        measured[own[np.lexsort((order, turn))[:per_topic]]] = True
+    return measured
 
 
 def choose_knockouts(
@@ -48,8 +72,9 @@ def choose_knockouts(
     """Chooses each topic's strongest experts and load-matched controls.
 
     Strength is the topic's share of choices over the mean share of all topics, half a choice added
-    per cell. Controls are drawn without replacement, in turn for each chosen expert, among the
-    `NEAREST` remaining ones of the closest load.
+    per cell. Controls lie in the layer of a chosen expert, 20 of each such layer: they are drawn
+    without replacement, in turn for each chosen expert, among the `NEAREST` remaining ones of the
+    closest load. Where these layers do not have 20 in all, other layers give the rest.
 
     Args:
         counts_TLE: choices of untouched tokens; topics without any, as those of which no
@@ -68,12 +93,21 @@ def choose_knockouts(
     taken = list(dict.fromkeys(cell for _, cell in pairs))
     rest = [cell for cell in range(load.size) if cell not in taken]
     controls: list[int] = []
-    log_load = np.log(load.ravel())
-    while rest and len(controls) < max(NUM_CONTROLS, len(taken)):
-        wanted = log_load[taken[len(controls) % len(taken)]]
-        nearest = sorted(rest, key=lambda cell: abs(log_load[cell] - wanted))[:NEAREST]
-        controls.append(nearest[generator.integers(len(nearest))])
-        rest.remove(controls[-1])
+    log_load, experts = np.log(load.ravel()), load.shape[1]
+
+    def draw(wanted: Sequence[int], layers: Collection[int], number: int) -> None:
+        for turn in range(number):
+            near = [cell for cell in rest if cell // experts in layers]
+            if not near:
+                return
+            aim = log_load[wanted[turn % len(wanted)]]
+            near = sorted(near, key=lambda cell: abs(log_load[cell] - aim))[:NEAREST]
+            controls.append(near[generator.integers(len(near))])
+            rest.remove(controls[-1])
+
+    for layer in sorted({cell // experts for cell in taken}):
+        draw([cell for cell in taken if cell // experts == layer], {layer}, NUM_CONTROLS)
+    draw(taken, range(load.shape[0]), NUM_CONTROLS - len(controls))
 
     def knockout(
         cell: int, kind: Literal["chosen", "control", "other"], chosen_for: int = -1

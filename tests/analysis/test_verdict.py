@@ -198,8 +198,8 @@ def test_context_sentence_says_how_much_is_vocabulary(tmp_path: Path) -> None:
     ("own", "control", "controls", "tone"),
     [
         (0.4, 0.0, 20, "finding"),
-        (0.4, 0.0, 4, "fact"),  # above four experts is one time in five
-        (0.4, 0.5, 20, "fact"),
+        (0.4, 0.0, 4, "fact"),  # the largest of eight is one time in eight
+        (0.4, 0.5, 20, "finding"),  # controls that cost every topic as much are not specific
         (0.0, 0.0, 20, "none"),
     ],
 )
@@ -234,7 +234,10 @@ def test_knock_out_sentence_follows_the_specificity(
     assert record.knockout.controls.tolist() == [controls] * 4
     (said,) = knockout_sentences(record, run.design)
     assert said.tone == tone
-    assert f"{controls} control experts (loads of 10% to 10%, that of L2·E" in said.evidence
+    assert (
+        f"{controls} control experts for the same topic (loads of 10% to 10%, that of L2·E"
+        in said.evidence
+    )
     topics = store.documents.set_index("document")["topic_id"]
     some = frame[frame["document"].map(topics) < 3]  # nothing of the last topic was measured
     measured = measure(run_of(replace(store, knockout=some)), "knockout")["knockout"].knockout
@@ -242,7 +245,7 @@ def test_knock_out_sentence_follows_the_specificity(
     assert measured.drop(columns="topic").notna().all(axis=None)
     if own:
         assert said.claim.startswith("Taking away L2·E0 harms “arrays” more than other topics")
-        assert ("above the 95% range" in said.claim) == (tone == "finding")
+        assert ("differ less" in said.claim) == (tone == "finding")
     else:
         assert said.claim.startswith("No evidence that")
 

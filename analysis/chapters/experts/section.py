@@ -110,7 +110,8 @@ def _knockout(own: list[Any]) -> list[tuple[str, str]]:
         (
             f"{visible(row.topic, LONGEST_TOPIC)}",
             f"loses {number(row.effect, 2)} nats {_span(row.low, row.high)}, other topics "
-            f"{number(row.other_effect, 2)}, control experts {number(row.control_effect, 2)}",
+            f"{number(row.other_effect, 2)}; specificity {number(row.specificity, 2)}, of controls "
+            f"{number(row.control_specificity, 2)}",
         )
         for row in own
     ]

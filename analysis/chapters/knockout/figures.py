@@ -11,17 +11,18 @@ ROW_HEIGHT, FRAME_HEIGHT, LONGEST_LABEL = 34, 150, 28
 
 
 def knockout_figure(effects: pd.DataFrame, permutations: int) -> go.Figure:
-    """Change of loss of the expert's own topic, of the others, and of control experts."""
+    """Specificity of each chosen expert, of the controls for its topic, and its topic's loss."""
     labels = [
         f"{expert_name(row.layer, row.expert)} · {plot_label(row.topic, LONGEST_LABEL)}"
         for row in rows(effects)
     ]
     hover = [
-        f"<b>{label}</b><br>own topic {number(row.effect)} nats, "
-        f"{interval_text(row.low, row.high)}, {p_text(row.p_value, permutations)}<br>other topics "
-        f"{number(row.other_effect)}; specificity {number(row.specificity)}, "
+        f"<b>{label}</b><br>specificity {number(row.specificity)} nats, "
+        f"{interval_text(row.specificity_low, row.specificity_high)}, "
         f"{p_text(row.specificity_p_value, permutations)}<br>{row.controls} controls "
-        f"{number(row.control_effect)}"
+        f"{number(row.control_specificity)}, {p_text(row.control_p_value, permutations)}<br>own "
+        f"topic {number(row.effect)}, {interval_text(row.low, row.high)}, "
+        f"{p_text(row.p_value, permutations)}; other topics {number(row.other_effect)}"
         for label, row in zip(labels, rows(effects), strict=True)
     ]
     controls = go.Bar(
@@ -31,30 +32,31 @@ def knockout_figure(effects: pd.DataFrame, permutations: int) -> go.Figure:
         orientation="h",
         width=0.5,
         marker={"color": MUTED, "opacity": 0.4},
-        name="95% of control experts, same topic",
-        hoverinfo="skip",
-    )
-    others = go.Scatter(
-        y=labels,
-        x=values(effects.other_effect),
-        mode="markers",
-        marker={"color": SECOND, "symbol": "diamond-open", "size": 9},
-        name="other topics",
+        name="specificity of 95% of the controls",
         hoverinfo="skip",
     )
     own = go.Scatter(
         y=labels,
         x=values(effects.effect),
-        error_x=whiskers(effects.effect, effects.low, effects.high) | {"color": ACCENT},
+        mode="markers",
+        marker={"color": SECOND, "symbol": "diamond-open", "size": 9},
+        name="loss of its own topic",
+        hoverinfo="skip",
+    )
+    specificity = go.Scatter(
+        y=labels,
+        x=values(effects.specificity),
+        error_x=whiskers(effects.specificity, effects.specificity_low, effects.specificity_high)
+        | {"color": ACCENT},
         mode="markers",
         marker={"color": ACCENT, "size": 10},
-        name="own topic",
+        name="specificity",
         hovertext=hover,
         hoverinfo="text",
     )
     height = FRAME_HEIGHT + ROW_HEIGHT * len(labels)
     result = figure(
-        [controls, others, own], x_title="change of loss, nats", y_title="", height=height
+        [controls, own, specificity], x_title="change of loss, nats", y_title="", height=height
     )
     result.update_xaxes(zeroline=True)
     result.update_yaxes(autorange="reversed", showgrid=False)

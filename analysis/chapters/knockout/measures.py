@@ -1,5 +1,6 @@
 """E13, knock-out: what losing a topic's expert costs that topic, the others, and by chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,17 +8,22 @@ import pandas as pd
 
 from ...data.documents import DocumentCounts
 from ...data.run import RunData
-from ...statistics.bootstrap import interval
-from ...statistics.draws import Draws
-from ...statistics.permutations import (
-    MIN_DOCUMENTS_FOR_P,
-    document_orders,
-    family_wise_p,
-    permuted_sums,
-    permuted_topics,
+from ...statistics.contrasts import (
+    own_weights,
+    relabelled_p,
+    specificity_weights,
+    standardised_within,
+    topic_contrasts,
+    topic_draws,
+    topic_moments,
 )
+from ...statistics.draws import Draws
+from ...statistics.groups import origin_units
+from ...statistics.permutations import topic_sums
 
 CHOSEN, CONTROL = "chosen", "control"
+ENOUGH_CONTROLS = 20  # of a layer, to hold its chosen experts against them alone
+FEWEST_TO_SCALE = 5  # experts of a layer whose standard deviation means something
 
 
 @dataclass(frozen=True)
@@ -26,21 +32,34 @@ class KnockoutLosses:
 
     Attributes:
         experts: (layer, expert) of each knock-out (K).
-        changes: (K, D) by document, paired with the loss of the whole model.
-        topic_ids: (D) topic of each measured document.
+        changes: (K, U) by unit, the mean over the documents that a group has in a topic; paired
+            with the loss of the whole model.
+        topic_ids: (U) topic of each unit.
         topics: names of the topics that have a measured document (T).
+        documents: (T) measured documents of each topic.
     """
 
     experts: list[tuple[int, int]]
     changes: np.ndarray
     topic_ids: np.ndarray
     topics: tuple[str, ...]
+    documents: np.ndarray
 
 
 def knockout_losses(
-    knockout: pd.DataFrame, documents: pd.DataFrame, data: DocumentCounts
-) -> tuple[KnockoutLosses, np.ndarray]:
-    """Puts knockout.parquet into a matrix; returns it and the rows of `data` measured (D)."""
+    knockout: pd.DataFrame,
+    documents: pd.DataFrame,
+    data: DocumentCounts,
+    groups: Sequence[str] | None = None,
+) -> KnockoutLosses:
+    """Puts knockout.parquet into a matrix, documents of a group and topic together.
+
+    Args:
+        knockout: knockout.parquet.
+        documents: documents.parquet, which names the documents.
+        data: per-document counts.
+        groups: (D) group of each document of `data`; None = each its own.
+    """
     row_of = {name: row for row, name in enumerate(data.ids)}
     names = documents.set_index("document")["id"].astype(str)
     frame = knockout.drop_duplicates(["layer", "expert", "document"])
@@ -54,68 +73,50 @@ def knockout_losses(
     measured = table.columns.to_numpy(dtype=np.int64)
     experts = [(int(layer), int(expert)) for layer, expert in table.index]
     present, topic_ids = np.unique(data.topic_ids[measured], return_inverse=True)
-    topics = tuple(data.topics[topic] for topic in present)
-    return KnockoutLosses(experts, table.to_numpy(dtype=float), topic_ids, topics), measured
+    own = [groups[row] if groups else data.ids[row] for row in measured]
+    units, first = origin_units(own, topic_ids)
+    sums = topic_sums(table.to_numpy(dtype=float).T, units, len(first))
+    return KnockoutLosses(
+        experts=experts,
+        changes=(sums / np.bincount(units, minlength=len(first))[:, None]).T,
+        topic_ids=topic_ids[first],
+        topics=tuple(data.topics[topic] for topic in present),
+        documents=np.bincount(topic_ids, minlength=len(present)),
+    )
 
 
-def resampled_t(changes: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One-sample t of each knock-out, and of the same without effect: documents drawn again.
+@dataclass(frozen=True)
+class Controls:
+    """Chosen experts and controls that are alike but for the choice.
 
-    The bootstrap-t of Hall (1988, Annals of Statistics 16): changes less their mean are drawn with
-    replacement and studentised anew, so that the null is as skewed as the losses are. Flipping
-    signs would take them to be symmetric: with changes skewed to the left it rejects ten times too
-    often (docs/calibration.md).
+    Attributes:
+        strata: (K) a stratum of each knock-out; labels are exchanged within it.
+        scales: (K) within which specificities are standardised: a layer's experts.
+    """
+
+    strata: np.ndarray
+    scales: np.ndarray
+
+
+def control_strata(layers: np.ndarray, chosen: np.ndarray) -> Controls:
+    """Sorts knock-outs (K) by layer; layers of fewer than 20 controls join.
 
     Args:
-        changes: (K, D) of the documents of one topic.
-        draws: (P, D) times each document is drawn, rows adding up to D.
-
-    Returns:
-        (K) observed and (P, K) null; 0 where all changes are the same.
+        layers: (K).
+        chosen: (K) whether a knock-out is one of a topic's.
     """
-    number = changes.shape[1]
-    mean = changes.mean(axis=1)
-    centred = (changes - mean[:, None]).T  # (D, K)
-    everyone = np.ones((1, number)) / number
-    drawn_means = draws @ centred / number
-    drawn = _studentised(drawn_means, draws @ centred**2 / number - drawn_means**2, number)
-    observed = _studentised(mean[None], everyone @ centred**2, number)
-    return observed[0], drawn
-
-
-def _studentised(means: np.ndarray, variances: np.ndarray, number: int) -> np.ndarray:
-    """Means in standard errors; 0 where nothing varies."""
-    error = np.sqrt(np.maximum(variances, 0) / max(number - 1, 1))
-    return np.divide(means, error, out=np.zeros_like(means), where=error > 1e-9)
-
-
-def specificity_statistics(losses: KnockoutLosses, permuted: np.ndarray) -> np.ndarray:
-    """Own topic's mean change minus the mean of the other topics', in standard errors.
-
-    Args:
-        losses: of the knock-outs.
-        permuted: (P, D) topic of each document.
-
-    Returns:
-        (P, T, K): knock-out k with topic t as its own.
-    """
-    topics = len(losses.topics)
-    values = np.concatenate([losses.changes, losses.changes**2]).T
-    sums = np.concatenate(list(permuted_sums(values, permuted, topics)))  # (P, T, 2K)
-    count = np.bincount(losses.topic_ids, minlength=topics)[:, None]
-    first, second = np.split(sums / np.maximum(count, 1), 2, axis=-1)
-    error = np.maximum(second - first**2, 0) / np.maximum(count - 1, 1)  # squared, of each mean
-    others = max(topics - 1, 1)
-    difference = first - (first.sum(axis=1, keepdims=True) - first) / others
-    spread = error + (error.sum(axis=1, keepdims=True) - error) / others**2
-    return np.divide(difference, np.sqrt(spread), out=np.zeros_like(first), where=spread > 0)
+    numbers, place = np.unique(layers, return_inverse=True)
+    controls = np.bincount(place, ~chosen, len(numbers))
+    small = controls < ENOUGH_CONTROLS
+    strata = np.where(small[place], -1, place)
+    joined = np.bincount(place)[small]
+    scalable = not len(joined) or joined.min() >= FEWEST_TO_SCALE
+    return Controls(strata, place if scalable else strata)
 
 
 def knockout_effects(
     losses: KnockoutLosses,
     chosen: pd.DataFrame,
-    controls: pd.DataFrame,
-    weights: np.ndarray,
     permutations: int,
     generator: np.random.Generator,
 ) -> pd.DataFrame:
@@ -123,103 +124,82 @@ def knockout_effects(
 
     Args:
         losses: of chosen experts and controls.
-        chosen: `layer, expert, load, topic_id` of each pair.
-        controls: `layer, expert, load` of experts of no topic, near the loads of the chosen.
-        weights: (B, D) bootstrap weights of the measured documents.
-        permutations: resamplings and permutations behind the p-values.
+        chosen: `layer, expert, topic_id` of each pair; all other knock-outs are controls.
+        permutations: resamplings and relabellings behind intervals and p-values.
         generator: draws them.
 
     Returns:
-        One row per pair: `layer`, `expert`, `topic`, `effect` (mean over the topic's documents,
-        nats per label) with 95% `low`, `high`, `p_value` (bootstrap-t over documents, family-wise
-        over the pairs), `other_effect` (mean of the other topics), `specificity` = effect −
-        other_effect with `specificity_low`, `_high` and `specificity_p_value` (documents permuted
-        over topics, family-wise), `control_effect` (mean of the controls on the same topic) with
-        their central 95% `control_low`, `control_high`, `controls`, `load` (share of the layer's
-        choices, topics weighted equally) beside the controls' smallest and largest,
-        `control_load_low`, `control_load_high`; `documents` (of the topic).
-        Tests are one-sided: the loss rises. No p below 10 measured documents in a topic.
+        One row per pair: `layer`, `expert`, `topic`, `effect` (mean over the topic's groups, nats
+        per label), `other_effect` (mean of the other topics), `specificity` = effect −
+        other_effect; effect and specificity with 95% intervals (`low`, `high`, `specificity_low`,
+        `specificity_high`) and p-values (`p_value`, `specificity_p_value`; one-sided, family-wise
+        over the pairs) by one bootstrap-t over groups; `control_specificity` (mean of the controls
+        for the same topic), their central 95% `control_low`, `control_high`, and
+        `control_p_value` (chosen experts exchanged with controls, step-down family-wise) with the
+        smallest that it could be, `control_smallest_p`; `controls`; `groups` and `documents` of
+        the topic, `fewest_groups` of any. No p of either below 10 groups in a topic.
     """
     place = {pair: row for row, pair in enumerate(losses.experts)}
-    topics, size = len(losses.topics), losses.changes.shape[1]
-    pairs = [place[int(layer), int(expert)] for layer, expert in chosen[["layer", "expert"]].values]
-    own_topics = chosen["topic_id"].to_numpy(np.int64)
-    permuted = permuted_topics(document_orders(generator, size, permutations), losses.topic_ids)
-    permuted = np.concatenate([losses.topic_ids[None], permuted])
-    observed, null = np.zeros(len(pairs)), np.zeros((permutations, len(pairs)))
-    for topic in np.unique(own_topics):
-        own, columns = losses.topic_ids == topic, np.flatnonzero(own_topics == topic)
-        changes = losses.changes[[pairs[column] for column in columns]][:, own]
-        draws = generator.multinomial(own.sum(), np.full(own.sum(), 1 / own.sum()), permutations)
-        observed[columns], null[:, columns] = resampled_t(changes, draws)
-    special = specificity_statistics(losses, permuted)[:, own_topics, pairs]
-    rows = [place[int(layer), int(x)] for layer, x in controls[["layer", "expert"]].values]
-    frame = _effects(losses, pairs, own_topics, rows, weights).assign(
-        load=chosen["load"].to_numpy(),
-        control_load_low=controls["load"].min(),
-        control_load_high=controls["load"].max(),
+    pairs = np.array([place[int(layer), int(x)] for layer, x in chosen[["layer", "expert"]].values])
+    own, topics = chosen["topic_id"].to_numpy(np.int64), len(losses.topics)
+    draws = topic_draws(losses.topic_ids, permutations, generator)
+    values = losses.changes[pairs].T
+    effect = topic_contrasts(values, losses.topic_ids, own_weights(own, topics), draws)
+    special = topic_contrasts(values, losses.topic_ids, specificity_weights(own, topics), draws)
+    (low, high), (special_low, special_high) = effect.intervals(), special.intervals()
+    units = np.bincount(losses.topic_ids, minlength=topics)
+    frame = pd.DataFrame(
+        {
+            "layer": [losses.experts[row][0] for row in pairs],
+            "expert": [losses.experts[row][1] for row in pairs],
+            "topic": [losses.topics[topic] for topic in own],
+            "effect": effect.estimates,
+            "low": low,
+            "high": high,
+            "p_value": effect.p_values()[1],
+            "other_effect": effect.estimates - special.estimates,
+            "specificity": special.estimates,
+            "specificity_low": special_low,
+            "specificity_high": special_high,
+            "specificity_p_value": special.p_values()[1],
+            "groups": units[own],
+            "fewest_groups": int(units.min()),
+            "documents": losses.documents[own],
+        }
     )
-    testable = np.bincount(losses.topic_ids, minlength=topics).min() >= MIN_DOCUMENTS_FOR_P
-    tests = {"p_value": (observed, null), "specificity_p_value": (special[0], special[1:])}
-    for name, (found, drawn) in tests.items():
-        frame[name] = family_wise_p(found, drawn) if testable and len(pairs) else np.nan
-    return frame
+    against = _against_controls(losses, pairs, own, permutations, generator)
+    return frame.assign(**against)
 
 
-def _effects(
+def _against_controls(
     losses: KnockoutLosses,
-    pairs: list[int],
-    own_topics: np.ndarray,
-    controls: list[int],
-    weights: np.ndarray,
-) -> pd.DataFrame:
-    """The columns of `knockout_effects` that are no p-values; pairs and controls are rows."""
-    topics = len(losses.topics)
-    own = [losses.changes[:, losses.topic_ids == topic] for topic in range(topics)]
-    means = np.stack([changes.mean(axis=1) for changes in own])
-    draws = _bootstrap_means(losses, weights)  # (B, T, K)
-    documents = np.bincount(losses.topic_ids, minlength=topics)
-    records = []
-    for row, topic in zip(pairs, own_topics.tolist(), strict=True):
-        layer, expert = losses.experts[row]
-        others = (means[:, row].sum() - means[topic, row]) / max(topics - 1, 1)
-        drawn = draws[:, topic, row]
-        drawn_others = (draws[:, :, row].sum(axis=1) - drawn) / max(topics - 1, 1)
-        low, high = interval(drawn, documents[topic])
-        specific_low, specific_high = interval(drawn - drawn_others, documents.min())
-        control = means[topic, controls]
-        edges = np.quantile(control, [0.025, 0.975]) if controls else (np.nan, np.nan)
-        records.append(
-            {
-                "layer": layer,
-                "expert": expert,
-                "topic": losses.topics[topic],
-                "effect": means[topic, row],
-                "low": float(low),
-                "high": float(high),
-                "other_effect": others,
-                "specificity": means[topic, row] - others,
-                "specificity_low": float(specific_low),
-                "specificity_high": float(specific_high),
-                "control_effect": control.mean() if controls else np.nan,
-                "control_low": edges[0],
-                "control_high": edges[1],
-                "controls": len(controls),
-                "documents": int(documents[topic]),
-            }
-        )
-    return pd.DataFrame(records)
-
-
-def _bootstrap_means(losses: KnockoutLosses, weights: np.ndarray) -> np.ndarray:
-    """Mean change by topic in each draw: (B, T, K); NaN for a topic that a draw lacks."""
-    means = np.zeros((len(weights), len(losses.topics), len(losses.experts)))
-    for topic in range(len(losses.topics)):
-        own = losses.topic_ids == topic
-        part = weights[:, own].astype(float)
-        drawn = part.sum(axis=1, keepdims=True)
-        means[:, topic] = part @ losses.changes[:, own].T / np.where(drawn > 0, drawn, np.nan)
-    return means
+    pairs: np.ndarray,
+    own: np.ndarray,
+    permutations: int,
+    generator: np.random.Generator,
+) -> dict[str, np.ndarray]:
+    """The columns of `knockout_effects` on controls."""
+    topics, everyone = len(losses.topics), np.ones((1, len(losses.topic_ids)))
+    means = topic_moments(losses.changes.T, losses.topic_ids, topics, everyone)[0][0].T  # (K, T)
+    special = means - (means.sum(axis=1, keepdims=True) - means) / max(topics - 1, 1)
+    is_chosen = np.zeros(len(means), dtype=bool)
+    is_chosen[pairs] = True
+    layers = np.array([layer for layer, _ in losses.experts])
+    controls = control_strata(layers, is_chosen)
+    scaled = standardised_within(special, controls.scales)
+    p_values = relabelled_p(scaled, controls.strata, pairs, own, permutations, generator)
+    rows = [np.flatnonzero(~is_chosen & (controls.strata == controls.strata[row])) for row in pairs]
+    theirs = [special[row, topic] for row, topic in zip(rows, own, strict=True)]
+    edges = [np.quantile(x, [0.025, 0.975]) if len(x) else (np.nan, np.nan) for x in theirs]
+    sizes = np.bincount(controls.strata - controls.strata.min(initial=0))
+    return {
+        "control_specificity": np.array([x.mean() if len(x) else np.nan for x in theirs]),
+        "control_low": np.array([low for low, _ in edges]),
+        "control_high": np.array([high for _, high in edges]),
+        "control_p_value": p_values,
+        "control_smallest_p": 1 / sizes[controls.strata[pairs] - controls.strata.min(initial=0)],
+        "controls": np.array([len(x) for x in theirs]),
+    }
 
 
 @dataclass(frozen=True)
@@ -227,7 +207,9 @@ class KnockoutRecord:
     """What the model loses without an expert.
 
     Attributes:
-        knockout: `knockout_effects`; empty where none were recorded.
+        knockout: `knockout_effects`, and `load` of each expert (share of its layer's choices,
+            topics weighted equally) beside the controls' `control_load_low`, `control_load_high`;
+            empty where none were recorded.
         cells: topic × expert shares (`topics.cells.topic_expert_cells`).
     """
 
@@ -243,11 +225,12 @@ def measure_knockout(run: RunData, draws: Draws, cells: pd.DataFrame) -> Knockou
 def _recorded_effects(run: RunData, draws: Draws) -> pd.DataFrame:
     """The effect of each expert that was chosen for a topic; empty where there is none."""
     store, frame = run.store, run.store.knockout
+    frame = frame[frame["kind"].isin([CHOSEN, CONTROL])]
     chosen = frame[frame["kind"] == CHOSEN].drop_duplicates(["layer", "expert", "chosen_for"])
     nothing = pd.DataFrame(columns=["layer", "expert", "topic", "effect"])
     if chosen.empty:
         return nothing
-    losses, rows = knockout_losses(frame, store.documents, run.documents)
+    losses = knockout_losses(frame, store.documents, run.documents, run.group_names)
     names = [store.topics[topic] for topic in chosen["chosen_for"]]
     chosen = chosen.assign(topic=names)[[name in losses.topics for name in names]]
     if chosen.empty or len(losses.topics) < 2:
@@ -255,6 +238,7 @@ def _recorded_effects(run: RunData, draws: Draws) -> pd.DataFrame:
     pairs = chosen[["layer", "expert", "load"]].assign(
         topic_id=[losses.topics.index(name) for name in chosen.topic]
     )
-    controls = frame[frame["kind"] == CONTROL].drop_duplicates(["layer", "expert"])
-    weights = draws.weights[:, rows]
-    return knockout_effects(losses, pairs, controls, weights, draws.permutations, draws.generator)
+    load = frame.loc[frame["kind"] == CONTROL, "load"]
+    return knockout_effects(losses, pairs, draws.permutations, draws.generator).assign(
+        load=pairs["load"].to_numpy(), control_load_low=load.min(), control_load_high=load.max()
+    )

@@ -3,7 +3,7 @@
 from ...data.design import Design
 from ...html.page import ALL_LAYERS, HOW, Panel, Section
 from ...html.records import rows
-from ...html.text import percent
+from ...html.text import count_range, percent, percent_range
 from .figures import association_figure, knockout_figure
 from .measures import KnockoutRecord as Record
 
@@ -18,20 +18,22 @@ def causes_section(record: Record, design: Design) -> Section:
         beside = frame.merge(ratios, on=["layer", "expert", "topic"], how="left")
         low, high = percent(first.control_load_low), percent(first.control_load_high)
         size = (
-            f"n = {int(frame.documents.min()):,} documents per topic, {first.controls} control "
-            f"experts of no topic with {low} to {high} of their layers' choices (these experts: "
-            f"{percent(frame.load.min())} to {percent(frame.load.max())})."
+            f"n = {int(frame.fewest_groups.min()):,} groups per topic, "
+            f"{count_range(int(frame.controls.min()), int(frame.controls.max()))} control experts "
+            f"with {low} to {high} of their layers' choices (these experts: "
+            f"{percent_range(frame.load.min(), frame.load.max())})."
         )
         panels = [
             Panel(
                 "knockout",
                 "Loss without the expert",
                 "A point to the right of the grey bar is an expert whose topic loses more than "
-                "with any of the control experts; a diamond as far right means that all topics "
-                "lose. Controls come near in load where there are such.",
-                f"{size} Unit: change of loss, nats per predicted token, mean over documents. "
-                "Baseline: 0, the controls, and the other topics; p one-sided by bootstrap-t over "
-                "documents, family-wise.",
+                "others do, by more than with control experts; a diamond right of its point shows "
+                "how much the other topics lose, too.",
+                f"{size} Unit: change of loss, nats per predicted token, mean over groups; "
+                "specificity: own topic less the mean of the others, 95% interval by bootstrap-t "
+                "over groups. Baseline: 0, and the specificity of controls in the same layer (in "
+                "all layers, where a layer has fewer than 20) for the same topic.",
                 {ALL_LAYERS: knockout_figure(frame, design.permutations)},
                 frame,
                 subject="knock-out",

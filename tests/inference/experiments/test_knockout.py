@@ -177,16 +177,33 @@ def test_the_planted_experts_are_chosen_and_controls_match_their_load() -> None:
     chosen = [k for k in knockouts if k.kind == "chosen"]
     assert [(k.layer, k.expert, k.chosen_for) for k in chosen] == [(t, t, t) for t in range(5)]
     controls = [k for k in knockouts if k.kind == "control"]
-    assert len(controls) == NUM_CONTROLS
+    in_layers = np.bincount([k.layer for k in controls], minlength=6)
+    assert in_layers.tolist() == [15] * 5 + [0], "all that a layer of 16 has left"
     cells = {(k.layer, k.expert) for k in knockouts}
     assert len(cells) == len(knockouts), "no expert twice, no control among the chosen"
     every = choose_knockouts(counts, 1, others=True, generator=np.random.default_rng(0))
     assert len(every) == 6 * 16
     assert every[: len(knockouts)] == knockouts
-    wanted = np.log([k.load for k in chosen]).mean()
-    remaining = np.log([k.load for k in every if k.kind != "chosen"]).mean()
-    got = np.log([k.load for k in controls]).mean()
-    assert abs(got - wanted) < 0.5 * abs(remaining - wanted)
+
+
+def test_controls_lie_in_the_layers_of_the_chosen_and_near_their_load() -> None:
+    counts = np.repeat(np.geomspace(10, 4000, 64).astype(int)[None], 4, axis=0)[None]
+    counts = np.repeat(counts, 2, axis=0)  # (T, L, E)
+    counts[0, 1, 40] *= 3
+    counts[1, 1, 44] *= 3
+    knockouts = choose_knockouts(counts, 1, others=False, generator=np.random.default_rng(0))
+    assert [(k.layer, k.expert) for k in knockouts[:2]] == [(1, 40), (1, 44)]
+    controls = knockouts[2:]
+    assert len(controls) == NUM_CONTROLS
+    assert {k.layer for k in controls} == {1}
+    assert min(k.expert for k in controls) >= 28
+    assert max(k.expert for k in controls) <= 62
+    few = choose_knockouts(counts[:, :, ::8], 1, others=False, generator=np.random.default_rng(0))
+    layers = [k.layer for k in few if k.kind == "control"]
+    assert len(layers) == NUM_CONTROLS, "other layers give what these do not have"
+    every = choose_knockouts(counts, 1, others=True, generator=np.random.default_rng(0))
+    assert len(every) == 4 * 64
+    assert every[: len(knockouts)] == knockouts
 
 
 def test_topics_without_tokens_and_few_experts() -> None:
@@ -200,12 +217,25 @@ def test_topics_without_tokens_and_few_experts() -> None:
 def test_measured_documents_are_not_those_that_choose(tmp_path: Path) -> None:
     topic_ids = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2])
     ranks = np.array([4, 0, 1, 3, 2, 1, 0, 2, 0])
-    measured = choose_measured(ranks, topic_ids, 10)
+    alone = np.arange(9)
+    measured = choose_measured(ranks, topic_ids, alone, 10)
     assert np.bincount(topic_ids[measured], minlength=3).tolist() == [2, 1, 0]
-    assert choose_measured(ranks, topic_ids, 1).sum() == 2
+    assert choose_measured(ranks, topic_ids, alone, 1).sum() == 2
     counts = np.random.default_rng(0).integers(0, 9, (9, 2, 3))
     lists = pa.FixedSizeListArray.from_arrays(pa.array(counts.ravel()), 6)
     columns = {"document": np.arange(9), "topic_id": topic_ids, "expert_counts": lists}
     pq.write_table(pa.table(columns), tmp_path / "documents.parquet", row_group_size=2)
     expected = [counts[(topic_ids == t) & ~measured].sum(0) for t in range(3)]
     assert np.array_equal(topic_counts(tmp_path, measured, (3, 2, 3)), expected)
+
+
+def test_groups_are_measured_whole_before_any_twice() -> None:
+    generator = np.random.default_rng(1)
+    groups, topic_ids = np.repeat(np.arange(12), 5), np.repeat([0, 1], 30)
+    ranks = np.concatenate([generator.permutation(30) for _ in range(2)])
+    for most, each in ((3, 1), (6, 2), (99, 5)):
+        measured = choose_measured(ranks, topic_ids, groups, most)
+        counts = np.bincount(groups[measured], minlength=12)
+        assert sorted(counts[:6]) == [0, 0, 0, each, each, each], "half of the groups choose"
+        chosen = measured & (topic_ids == 1)
+        assert sorted(np.bincount(groups[chosen], minlength=12)[6:]) == [0, 0, 0, each, each, each]
