@@ -33,7 +33,7 @@ test: setup  ## run the tests
 check: setup  ## lint, format, types, import direction
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@rm -rf $(CHECKED) && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target $(CHECKED) .
+	@rm -rf build && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target $(CHECKED) .
 	@MYPYPATH=$(CHECKED) $(BIN)/mypy --package moescope  # what is installed: the folders as one package
 	@$(BIN)/python -m pytest tests/test_house.py
 

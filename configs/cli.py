@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from .errors import UserError, unknown_choice
 from .load import load_config, unknown_key
 from .manual import print_stage_help
+from .plugins import choices_of, load_plugins, named_plugins
 from .progress import console
 from .schema import Config
 from .stage import Stage, execute
@@ -31,9 +32,13 @@ FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c"
 def main(stages: Sequence[Stage], arguments: Sequence[str], program: str) -> int:
     """Runs the stages in order with one config; returns the exit code (0, 2, or 130)."""
     if {"-h", "--help"} & set(arguments):
-        print_stage_help(stages, program)
-        return 0
+        return guarded(lambda rest: _help(stages, rest, program), arguments)
     return guarded(lambda rest: _run_hydra(stages, _flags_first(rest), program), arguments)
+
+
+def _help(stages: Sequence[Stage], arguments: Sequence[str], program: str) -> None:
+    load_plugins(named_plugins(arguments))
+    print_stage_help(stages, program)
 
 
 def guarded(
@@ -86,10 +91,12 @@ def explain(error: Exception) -> str:
 
 def group_options(group: str) -> list[str]:
     """Lists the files of a config group."""
-    return sorted(path.stem for path in (Path(__file__).parent / group).glob("*.yaml"))
+    files = (path.stem for path in (Path(__file__).parent / group).glob("*.yaml"))
+    return sorted([*files, *choices_of(group)])
 
 
 def _run_hydra(stages: Sequence[Stage], arguments: list[str], program: str) -> None:
+    load_plugins(named_plugins(arguments))
     command = shlex.join([*program.split(), *arguments])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own exit
 

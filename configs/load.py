@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from .errors import UserError, nearest
+from .plugins import load_plugins
 from .schema import Config
 from .section import Section
 
@@ -22,6 +23,7 @@ def load_config(tree: DictConfig) -> Config:
         UserError: a key that does not exist, a value out of range, or settings that contradict
             each other; names the key, its value and what is accepted.
     """
+    load_plugins(tree.plugins)
     try:
         values = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:

@@ -11,13 +11,14 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from .load import subsections
+from .plugins import choices_of
 from .schema import Config
 from .section import Section
 
 if TYPE_CHECKING:
     from .stage import Stage
 
-GENERAL = ("name", "seed", "force", "paths")
+GENERAL = ("name", "seed", "plugins", "force", "paths")
 
 
 def print_stage_help(stages: "Sequence[Stage]", program: str) -> None:
@@ -77,6 +78,8 @@ def _print_presets(console: Console, group: str) -> None:
         console.print(f"[bold]{group}=[/bold] one of these presets:")
     for preset in presets:
         console.print(f"  {preset.stem:<18} {preset_comment(preset)}", markup=False)
+    for name, meaning in choices_of(group).items():
+        console.print(f"  {name:<18} {meaning} (plugin)", markup=False)
 
 
 def preset_comment(path: Path) -> str:

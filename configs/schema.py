@@ -39,6 +39,9 @@ class Config(Section):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,+-]*$", description="name of the run (a folder name)"
     )
     seed: int = Field(ge=0, le=2**31 - 1, description="seed of every random draw")
+    plugins: list[str] = Field(
+        description="modules of your own to load: import names, or paths that end in .py"
+    )
     force: bool = Field(description="redo a stage that is finished and unchanged")
     paths: Paths
     source: Source

@@ -45,7 +45,9 @@ Tokenizer = Annotated[
 ]
 
 
-class _Masking(Section):
+class MaskingShares(Section):
+    """What masking strategies share: how many tokens are selected, and what becomes of them."""
+
     probability: float = Field(gt=0, lt=1, description="share of content tokens selected")
     mask_share: float = Field(ge=0, le=1, description="of the selected: replaced by [MASK]")
     random_share: float = Field(
@@ -53,26 +55,26 @@ class _Masking(Section):
     )
 
     @model_validator(mode="after")
-    def _shares_are_shares(self) -> "_Masking":
+    def _shares_are_shares(self) -> "MaskingShares":
         total = self.mask_share + self.random_share
         if total > 1 + 1e-6:
             raise ValueError(f"mask_share + random_share is {total:g}; they are shares of 1")
         return self
 
 
-class TokenMasking(_Masking):
+class TokenMasking(MaskingShares):
     """Each content token on its own."""
 
     name: Literal["token"]
 
 
-class WholeWordMasking(_Masking):
+class WholeWordMasking(MaskingShares):
     """All tokens of a word together."""
 
     name: Literal["whole_word"]
 
 
-class SpanMasking(_Masking):
+class SpanMasking(MaskingShares):
     """Runs of words of geometric length (SpanBERT, arXiv 1907.10529)."""
 
     name: Literal["span"]

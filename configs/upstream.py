@@ -11,6 +11,7 @@ from .errors import UserError
 from .folders import recover, unwritable
 from .locks import reading, writing
 from .manifest import FILE_NAME, Manifest, read_manifest
+from .plugins import plugin_hashes
 from .results import has_hash
 from .schema import Config
 from .verification import verify
@@ -61,6 +62,7 @@ def read_sources(stage: Stage, config: Config) -> Sources:
         if (manifest := read_manifest(folder)) is not None:
             verify(folder, manifest)
     hashes = {name: manifest.fingerprint for name, manifest in manifests.items()}
+    hashes |= plugin_hashes(stage.sections, config)
     return Sources(manifests, hashes | dict(stage.external(config)))
 
 

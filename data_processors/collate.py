@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor
 
+from ..configs.plugins import kinds_of
 from ..configs.schema_dataset import Masking
 from .examples import Row
 from .mask_kinds import MaskKind
@@ -120,7 +120,7 @@ def collator_of(
     layout = layout_of(made_with["dataset"])
     if is_causal:
         return CausalCollator(facts, layout)
-    masking = TypeAdapter(Masking).validate_python(made_with["masking"])
+    masking = kinds_of("masking").validate_python(made_with["masking"])
     return MaskingCollator(facts, masking, seed, layout)
 
 

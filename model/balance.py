@@ -118,7 +118,9 @@ def orthogonality_loss(layer: LayerStatistics) -> Tensor:
     return squares / max(E * (E - 1), 1)
 
 
-BALANCE_LOSSES: dict[str, Callable[[LayerStatistics], Tensor]] = {
+BalanceLoss = Callable[[LayerStatistics], Tensor]
+
+BALANCE_LOSSES: dict[str, BalanceLoss] = {
     "switch": switch_loss,
     "gshard": gshard_loss,
     "z": z_loss,

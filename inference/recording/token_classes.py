@@ -14,42 +14,64 @@ a continuation where spaces mark word starts (byte-level BPE, SentencePiece).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-TOKEN_CLASSES = (
-    "mask",
-    "special",
-    "whitespace",
-    "digits",
-    "code_symbol",
-    "punctuation",
-    "continuation",
-    "stop_word",
-    "capitalised",
-    "other",
-)
 CODE_SYMBOLS = frozenset("_=+*/\\<>{}[]|&^%$#@~`")
 _NUMBER = re.compile(r"\d[\d.,:/-]*")
+
+Test = Callable[[str, bool], bool]  # (text without spaces around it, whether it continues a word)
+
+
+def _is_symbolic(word: str) -> bool:
+    return not any(character.isalnum() for character in word)
+
+
+def _is_capitalised(word: str) -> bool:
+    return next((letter.isupper() for letter in word if letter.isalpha()), False)
+
+
+CONTENT_CLASSES: dict[str, Test] = {
+    "whitespace": lambda word, _: not word,
+    "digits": lambda word, _: bool(_NUMBER.fullmatch(word)),
+    "code_symbol": lambda word, _: _is_symbolic(word) and bool(CODE_SYMBOLS & set(word)),
+    "punctuation": lambda word, _: _is_symbolic(word),
+    "continuation": lambda _, continues_word: continues_word,
+    "stop_word": lambda word, _: word.lower() in ENGLISH_STOP_WORDS,
+    "capitalised": lambda word, _: _is_capitalised(word),
+    "other": lambda word, _: True,
+}  # in the order in which they are tried
+TOKEN_CLASSES = ["mask", "special", *CONTENT_CLASSES]
+
+
+def add_token_class(name: str, fits: Callable[[str], bool], before: str) -> None:
+    """Adds a class of content tokens.
+
+    Args:
+        name: of the class.
+        fits: whether a token's readable text, without spaces around it, belongs to it.
+        before: the class that is asked after it.
+
+    Raises:
+        ValueError: there is a class of that name, or none named `before`.
+    """
+    later = list(CONTENT_CLASSES)[1:]
+    if name in TOKEN_CLASSES:
+        raise ValueError(f"there is a token class named {name!r}")
+    if before not in later:
+        raise ValueError(f"no token class is named {before!r}; choose one of {', '.join(later)}")
+    TOKEN_CLASSES.insert(TOKEN_CLASSES.index(before), name)
+    tests = CONTENT_CLASSES | {name: lambda word, _: fits(word)}
+    CONTENT_CLASSES.clear()
+    CONTENT_CLASSES.update((own, tests[own]) for own in TOKEN_CLASSES[2:])
 
 
 def classify(text: str, *, continues_word: bool) -> str:
     """Returns the class of a content token from its readable text."""
     word = text.strip()
-    if not word:
-        return "whitespace"
-    if _NUMBER.fullmatch(word):
-        return "digits"
-    if not any(character.isalnum() for character in word):
-        return "code_symbol" if CODE_SYMBOLS & set(word) else "punctuation"
-    if continues_word:
-        return "continuation"
-    if word.lower() in ENGLISH_STOP_WORDS:
-        return "stop_word"
-    letters = [character for character in word if character.isalpha()]
-    return "capitalised" if letters and letters[0].isupper() else "other"
+    return next(name for name, fits in CONTENT_CLASSES.items() if fits(word, continues_word))
 
 
 def class_table(
