@@ -1,8 +1,8 @@
 """E14 between runs: which expert of one run is which of another, told by the token types they take.
 
 Expert numbers mean nothing across runs. Experts of the same layer are paired so that their token
-profiles agree best (Hungarian assignment, as neurons across runs in arXiv 1511.07543), and the
-agreement is held against what such a choice of the best pairs gives for types shuffled.
+profiles agree best, and the agreement is held against what such a choice of the best pairs gives
+for types shuffled. The profiles come from the documents that both runs keep token by token.
 """
 
 from collections import Counter
@@ -10,23 +10,32 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
 
 from ...inference.store.reader import RoutingStore
+from ..data.documents import document_counts
+from ..data.sample import token_sample
 from ..data.token_types import MIN_OCCURRENCES
 from ..statistics.permutations import family_wise_p
+from ..statistics.profiles import (
+    BLOCK,
+    MOST_OF_ONE_GROUP,
+    matched,
+    standardised,
+    type_orders,
+    type_profiles,
+)
 
-BLOCK = 32  # types of like frequency, among which the null shuffles
 MIN_TYPES = 2 * BLOCK
 
 
 @dataclass(frozen=True)
 class SharedProfiles:
-    """Types that both runs saw at least 10 times, rarest first, and who takes them.
+    """Types that both runs saw at least 10 times, in no group half of them, rarest first.
 
     Attributes:
         layers: numbers that both models have (L).
-        first: (L, E₁, X) share of each type's tokens that chose the expert.
+        first: (L, E₁, X) share of each type's tokens that chose the expert, freed of what the
+            groups of its documents do (`statistics.profiles.type_profiles`).
         second: (L, E₂, X) of the other run.
         weights: (X) geometric means of the type's shares of the tokens; sum 1.
         tokens: (2) tokens of these types in each run.
@@ -122,16 +131,14 @@ def run_similarity(
 def shared_profiles(first: RoutingStore, second: RoutingStore) -> SharedProfiles:
     """Aligns two stores by layer number and by the readable text of token types."""
     layers = [layer for layer in first.layers if layer in second.layers]
-    kept = [_frequent_types(store) for store in (first, second)]
-    names = sorted(set(kept[0]) & set(kept[1]))
+    found = [_frequent_types(store) for store in (first, second)]
+    names = sorted(set(found[0][0]) & set(found[1][0]))
     profiles, tokens = [], []
-    for store, rows in zip((first, second), kept, strict=True):
+    for store, (rows, shares, sizes) in zip((first, second), found, strict=True):
         own = np.array([rows[name] for name in names], dtype=np.int64)
         places = [store.layers.index(layer) for layer in layers]
-        counts = store.tables["type_expert"][own][:, places]  # (X, L, E)
-        tokens.append(store.tables["type_tokens"][own].astype(float))
-        shares = counts / tokens[-1][:, None, None]
-        profiles.append(shares.transpose(1, 2, 0))
+        tokens.append(sizes[own].astype(float))
+        profiles.append(shares[own][:, places].transpose(1, 2, 0))
     weights = np.sqrt(tokens[0] * tokens[1])
     order = np.argsort(weights, kind="stable")
     return SharedProfiles(
@@ -143,24 +150,35 @@ def shared_profiles(first: RoutingStore, second: RoutingStore) -> SharedProfiles
     )
 
 
-def _frequent_types(store: RoutingStore) -> dict[str, int]:
-    """Readable text → row of the types with enough tokens; texts of two types are left out."""
-    names = store.facts.type_strings[:-1]
-    number = Counter(names)
-    tokens = store.tables["type_tokens"]
-    return {
-        name: row
-        for row, name in enumerate(names)
-        if tokens[row] >= MIN_OCCURRENCES and number[name] == 1
+def _frequent_types(store: RoutingStore) -> tuple[dict[str, int], np.ndarray, np.ndarray]:
+    """Readable text → row of the types that can be compared, and all (X, L, E) shares, (X) tokens.
+
+    Types with a row of their own and a text that no other has, with enough tokens in the sampled
+    documents, and less than half of them from one group.
+    """
+    nothing = np.zeros((0, len(store.layers), store.num_experts)), np.zeros(0, dtype=np.int64)
+    if not len(store.sample):
+        return {}, *nothing
+    data = document_counts(store)
+    sample = token_sample(store, data)
+    if not len(sample.types):
+        return {}, *nothing
+    frame = store.documents
+    group_of = dict(zip(frame["id"].astype(str), frame["group"].astype(str), strict=True))
+    names = [group_of[data.ids[row]] for row in sample.rows]
+    groups = np.unique(names, return_inverse=True)[1]
+    profiles = type_profiles(
+        sample.experts, sample.types, groups[sample.documents], store.num_experts
+    )
+    texts = dict(zip(store.facts.types, store.facts.type_strings, strict=False))
+    number = Counter(texts.values())
+    enough = (profiles.tokens >= MIN_OCCURRENCES) & (profiles.of_one_group < MOST_OF_ONE_GROUP)
+    rows = {
+        texts[token]: row
+        for row, token in enumerate(sample.token_ids.tolist())
+        if enough[row] and token in texts and number[texts[token]] == 1
     }
-
-
-def _standardised(profiles: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Centres and scales over types so that products of two add up to a correlation: (…, X)."""
-    centred = profiles - (profiles @ weights)[..., None]
-    norm = np.sqrt((centred**2 @ weights)[..., None])
-    unit: np.ndarray = np.divide(centred, norm, out=np.zeros_like(centred), where=norm > 1e-12)
-    return unit * np.sqrt(weights)
+    return rows, profiles.shares, profiles.tokens
 
 
 def _matched(
@@ -176,31 +194,10 @@ def _matched(
     if not len(shared.layers) or len(shared.weights) < MIN_TYPES:
         nothing = np.zeros((0, experts))
         return nothing, nothing.astype(np.int64), np.zeros((permutations, 0, experts))
-    first = _standardised(shared.first, shared.weights)
-    observed, matches = _best(first, shared.second, shared.weights)
+    first = standardised(shared.first, shared.weights)
+    observed, matches = matched(first, shared.second, shared.weights)
     null = [
-        _best(first, shared.second[..., order], shared.weights)[0]
-        for order in _orders(generator, len(shared.weights), permutations)
+        matched(first, shared.second[..., order], shared.weights)[0]
+        for order in type_orders(generator, len(shared.weights), permutations)
     ]
     return observed, matches, np.stack(null)
-
-
-def _best(
-    first: np.ndarray, second: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs standardised (L, E₁, X) with raw (L, E₂, X): similarity and match, both (L, E₁)."""
-    similarity = np.full(first.shape[:2], np.nan)
-    matches = np.full(first.shape[:2], -1, dtype=np.int64)
-    correlations = first @ _standardised(second, weights).swapaxes(1, 2)
-    for layer, table in enumerate(correlations):
-        experts, matched = linear_sum_assignment(table, maximize=True)
-        similarity[layer, experts] = table[experts, matched]
-        matches[layer, experts] = matched
-    return similarity, matches
-
-
-def _orders(generator: np.random.Generator, types: int, permutations: int) -> np.ndarray:
-    """Orders of types that move each only among those of like frequency: (P, X)."""
-    keys = generator.random((permutations, types)) + np.arange(types) // BLOCK
-    orders: np.ndarray = np.argsort(keys, axis=1)
-    return orders

@@ -115,8 +115,8 @@ def _seeds_panel(seeds: pd.DataFrame) -> Panel:
         "the measures); the grey bar is what chance gives one measure alone.",
         f"n = {first.runs} runs of {first.settings} settings, the most topical or least even layer "
         "of each. Unit: share of the variance between runs that lies between settings (η²). "
-        f"Baseline: {first.permutations} shuffles of the settings over the runs; p family-wise "
-        "over the measures.",
+        f"Baseline: {'all' if first.is_exact else 'a draw of'} {first.permutations:,} ways to give "
+        "the settings to the runs; p family-wise over the measures.",
         {ALL_LAYERS: explained_figure(seeds, MEASURES, ALPHA)},
         seeds,
         subject="seeds",
@@ -228,12 +228,13 @@ def _similarity_section(comparison: Comparison) -> Section:
             Panel(
                 "similarity",
                 "Routing similarity",
-                "1: the experts of two runs divide the token types alike, whatever their numbers; "
+                "1: the experts of two runs take the same token types, whatever their numbers; "
                 "in brackets what matching gives when types are shuffled.",
                 f"{', '.join(f'Run {i}: {visible(name)}' for i, name in enumerate(names, 1))}. "
                 f"n = {frame.types.min():,} to {frame.types.max():,} token types that two runs "
-                "share. Unit: correlation of matched experts' shares of each type, weighted by "
-                f"frequency, mean over experts. Baseline: {frame.permutations.iloc[0]} shuffles "
+                "share, none with half of its tokens in one group. Unit: correlation of matched "
+                "experts' shares of each type, freed of what groups do and weighted by frequency, "
+                f"mean over experts. Baseline: {frame.permutations.iloc[0]} shuffles "
                 "of types of like frequency, matched anew.",
                 {
                     str(layer): similarity_figure(part, names)

@@ -1,12 +1,13 @@
 """Settings against seeds: do runs of one setting agree more than runs of different ones?
 
-One-way analysis of variance with a permutation null: the settings are shuffled over the runs.
+One-way analysis of variance with a permutation null: the settings are given to the runs in every
+other way, or, where these are too many, in a random draw of them.
 """
 
 import numpy as np
 import pandas as pd
 
-from ..statistics.permutations import family_wise_p, permutation_p
+from ..statistics.labellings import labellings, smallest_p
 from .settings import Settings, setting_text
 
 MEASURES = {
@@ -41,10 +42,11 @@ def settings_against_seeds(
         One row per measure that the runs have: `measure`, `explained` (η² in [0, 1]: the share of
         the variance between runs that lies between settings), `setting_sd` (standard deviation of
         the settings' means, in the measure's unit), `seed_sd` (pooled, within settings),
-        `null_mean`, `null_low`, `null_high` (of η² with the settings shuffled over the runs, 2.5%
-        and 97.5%), `p_value`, `family_p_value` (largest η² of all measures), `runs`, `settings`,
-        `permutations`. Empty without a second setting, or a second run of one. Runs that lack one
-        of the measures are left out.
+        `null_mean`, `null_low`, `null_high` (of η² with the settings given to the runs in other
+        ways, 2.5% and 97.5%), `p_value`, `family_p_value` (largest η² of all measures; both exact
+        where there are at most 20,000 ways), `smallest_p` (that so many runs can give), `is_exact`,
+        `runs`, `settings`, `permutations` (ways that were tried). Empty without a second setting,
+        or a second run of one. Runs that lack one of the measures are left out.
     """
     known = [name for name in MEASURES if measures[name].notna().any()]
     complete = measures[measures[known].notna().all(axis=1)]
@@ -54,38 +56,46 @@ def settings_against_seeds(
         return pd.DataFrame(columns=["measure", "explained", "family_p_value"])
     member = np.eye(count)[groups]  # (R, G)
     values = complete[known].to_numpy(dtype=float)  # (R, M)
-    orders = np.array([generator.permutation(len(groups)) for _ in range(SHUFFLES)])
-    observed = explained_variance(values[None], member)[0]
-    null = explained_variance(values[orders], member)
+    ways = labellings(groups, SHUFFLES, generator)
+    explained = explained_variance(values, np.eye(count)[ways.labels])
+    null = explained[1:]
     means = member.T @ values / member.sum(axis=0)[:, None]
     within = ((values - means[groups]) ** 2).sum(axis=0) / (len(groups) - count)
     return pd.DataFrame(
         {
             "measure": known,
-            "explained": observed,
+            "explained": explained[0],
             "setting_sd": means.std(axis=0, ddof=1),
             "seed_sd": np.sqrt(within),
             "null_mean": null.mean(axis=0),
             "null_low": np.quantile(null, 0.025, axis=0),
             "null_high": np.quantile(null, 0.975, axis=0),
-            "p_value": permutation_p(observed, null),
-            "family_p_value": family_wise_p(observed, null),
+            "p_value": ways.p_values(explained),
+            "family_p_value": _family_p(explained),
+            "smallest_p": smallest_p(groups, SHUFFLES),
+            "is_exact": ways.is_complete,
             "runs": len(groups),
             "settings": count,
-            "permutations": SHUFFLES,
+            "permutations": len(ways.labels),
         }
     )
 
 
+def _family_p(explained: np.ndarray) -> np.ndarray:
+    """P-values of (P, M) statistics against the largest of each way; the first way is observed."""
+    largest = explained.max(axis=1, keepdims=True)
+    return (largest >= explained[0] - 1e-9).mean(axis=0)
+
+
 def explained_variance(values: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """η² = Σ_g n_g (mean_g − mean)² / Σ (value − mean)², 0 where all values are equal.
+    """η² = Σ_g n_g (mean_g − mean)² / Σ (value − mean)², 0 where all values are equal: (P, M).
 
     Args:
-        values: (P, R, M) of R runs and M measures under P orders.
-        member: (R, G) 1 where a run belongs to a group.
+        values: (R, M) of R runs and M measures.
+        member: (P, R, G) 1 where a run belongs to a group, in each of P ways.
     """
-    centred = values - values.mean(axis=1, keepdims=True)
-    total = (centred**2).sum(axis=1)
-    sums = np.einsum("prm,rg->pgm", centred, member)
-    between = (sums**2 / member.sum(axis=0)[:, None]).sum(axis=1)
-    return np.divide(between, total, out=np.zeros_like(total), where=total > 0)
+    centred = values - values.mean(axis=0)
+    total = (centred**2).sum(axis=0)
+    sums = member.swapaxes(1, 2) @ centred  # (P, G, M)
+    between = (sums**2 / np.maximum(member.sum(axis=1), 1)[..., None]).sum(axis=1)
+    return np.divide(between, total, out=np.zeros_like(between), where=total > 0)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ..html.records import largest, rows
 from ..html.sentence import Sentence, capital
-from ..html.text import listing, number, p_text, percent, visible
+from ..html.text import listing, number, percent, visible
 from .matching import MIN_TYPES
 from .runs import ComparedRun
 from .sections import Comparison
@@ -49,7 +49,13 @@ def _seeds(frame: pd.DataFrame) -> Sentence:
     """Which measures the settings move more than seeds do."""
     sure = frame[frame.family_p_value <= ALPHA]
     unsure = frame[~frame.measure.isin(sure.measure)]
+    first = rows(frame)[0]
     claim = "No evidence that the settings move anything more than seeds do."
+    if first.smallest_p > ALPHA:
+        claim = (
+            f"Whether the settings move more than seeds do cannot be told from {first.runs} runs "
+            f"of {first.settings} settings: no p could fall below {number(first.smallest_p, 2)}."
+        )
     if len(sure):
         claim = f"The settings move {listing([MEASURES[name] for name in sure.measure])} more than "
         claim += "seeds do."
@@ -58,19 +64,20 @@ def _seeds(frame: pd.DataFrame) -> Sentence:
             claim = f"{claim[:-1]}; there is no evidence of it for {other}."
     details = [
         f"{MEASURES[row.measure]}: {percent(row.explained)} of the variance lies between settings "
-        f"(shuffled {percent(row.null_low)} to {percent(row.null_high)}, "
-        f"{p_text(row.family_p_value, row.permutations)}), standard deviation between settings "
+        f"(otherwise given {percent(row.null_low)} to {percent(row.null_high)}, "
+        f"p\u00a0=\u00a0{number(row.family_p_value, 2)}), standard deviation between settings "
         f"{number(row.setting_sd, 2)}, between seeds {number(row.seed_sd, 2)}"
         for row in rows(frame)
     ]
-    first = rows(frame)[0]
+    tried = f"{first.permutations:,} ways to give the settings to the runs"
     return Sentence(
         "seeds",
         "finding" if len(sure) else "none",
         claim,
         f"{capital('; '.join(details))}. n = {first.runs} runs of {first.settings} settings; "
-        f"baseline: {first.permutations} shuffles of the settings over the runs, p family-wise "
-        "over the measures. Losses are over each run's own labels.",
+        f"baseline: {'all' if first.is_exact else 'a draw of'} {tried}, p family-wise over the "
+        f"measures and never below {number(first.smallest_p, 2)}. Losses are over each run's own "
+        "labels.",
     )
 
 
@@ -215,7 +222,9 @@ def _similarity(similarity: pd.DataFrame) -> Sentence:
             "similarity",
             "warning",
             "No two runs share enough token types to match their experts.",
-            f"Experts are matched by the types that two runs both saw often: {MIN_TYPES} at least.",
+            f"Experts are matched by the types that two runs both saw often in the documents kept "
+            f"token by token (route.sample_documents), in no group half of them: {MIN_TYPES} at "
+            "least.",
         )
     low, high = similarity.similarity.min(), similarity.similarity.max()
     above = similarity[similarity.p_value <= ALPHA]
@@ -226,9 +235,9 @@ def _similarity(similarity: pd.DataFrame) -> Sentence:
         "similarity",
         "finding" if len(above) else "none",
         f"{alike}{'' if every else 's'} of a layer, experts of two runs can be matched better "
-        "than chance: they divide the token types alike."
+        "than chance: they take similar token types."
         if len(above)
-        else "No two runs divide the token types among their experts alike.",
+        else "No evidence that the experts of any two runs take similar token types.",
         f"Correlation of matched experts' token types, mean over a layer: {number(low, 2)} to "
         f"{number(high, 2)} in {pairs} pairs of runs; types shuffled and matched anew: "
         f"{number(similarity.null_mean.min(), 2)} to {number(similarity.null_mean.max(), 2)}.",

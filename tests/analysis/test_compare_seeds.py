@@ -49,7 +49,7 @@ def test_planted_settings_are_told_from_seeds() -> None:
 
 def test_p_values_keep_their_rate_without_an_effect() -> None:
     generator = np.random.default_rng(1)
-    rejected, rounds = 0, 200
+    rejected, rounds = 0, 100
     for _ in range(rounds):
         noise = dict(zip(MEASURES, generator.normal(size=(5, len(RUNS))), strict=True))
         found = settings_against_seeds(measures_of(**noise), SWEPT, generator)

@@ -4,10 +4,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
 from moescope.analysis.comparison.matching import match_experts, run_similarity, shared_profiles
+from moescope.data_processors.mask_kinds import MaskKind
 from moescope.inference.store.reader import RoutingStore
 from moescope.inference.store.schema import StoreFacts
 
@@ -15,21 +18,33 @@ TYPES, EXPERTS, LAYERS = 200, 8, (0, 2)
 
 
 def planted(
-    logits: np.ndarray, generator: np.random.Generator, tokens: int = 20_000
+    logits: np.ndarray,
+    generator: np.random.Generator,
+    tokens: int = 20_000,
+    documents: int = 60,
+    burst: float = 0.0,
+    noise: float = 0.0,
 ) -> RoutingStore:
-    """A store in memory whose types go to experts by their own log-odds (X, L, E)."""
+    """A store in memory whose types go to experts by their own log-odds (X, L, E).
+
+    Documents prefer words and experts of their own, by log-odds of the deviations `burst`, `noise`.
+    """
     types, layers, experts = logits.shape
-    frequency = 1 / np.arange(2, types + 2)
-    seen = generator.multinomial(tokens, frequency / frequency.sum())
-    shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    counts = generator.multinomial(seen[:, None], shares)
+    words = burst * np.random.default_rng(9).normal(size=(documents, types))  # both runs' texts
+    frequency = np.exp(words) / np.arange(2, types + 2)
+    rows = np.sort(generator.integers(0, documents, tokens))
+    order = np.cumsum(frequency, axis=1) / frequency.sum(axis=1, keepdims=True)
+    ids = (order[rows] < generator.random(tokens)[:, None]).sum(axis=1)
+    scores = logits[ids] + noise * generator.normal(size=(documents, layers, experts))[rows]
+    chosen = (scores + generator.gumbel(size=scores.shape)).argmax(axis=-1)
+    sizes = np.bincount(rows, minlength=documents)
     facts = StoreFacts(
         layers=list(LAYERS[:layers]),
         num_experts=experts,
         top_k=1,
         topics=["a"],
         num_tokens=tokens,
-        num_documents=0,
+        num_documents=documents,
         types=list(range(types)),
         type_strings=[*(f"t{x}" for x in range(types)), "other"],
         token_classes=["word"],
@@ -38,11 +53,20 @@ def planted(
         model="planted",
         split="probe",
     )
-    tables = {
-        "type_expert": np.concatenate([counts, np.zeros((1, layers, experts), np.int64)]),
-        "type_tokens": np.append(seen, 0),
+    names = [f"d{row:03d}" for row in range(documents)]
+    frame = pd.DataFrame({"document": np.arange(documents), "id": names, "group": names})
+    frame = frame.assign(topic_id=0, num_untouched=sizes, num_masked=0)
+    nothing = np.zeros((documents, layers, experts), np.int64)
+    sample = pd.DataFrame({"document": rows, "position": np.arange(tokens), "input_id": ids})
+    known = {
+        "folder": Path("planted"),
+        "facts": facts,
+        "documents": frame,
+        "expert_counts": nothing,
+        "masked_expert_counts": nothing,
+        "sample": sample.assign(mask_kind=int(MaskKind.UNTOUCHED)),
+        "sample_experts": chosen[..., None],
     }
-    known = {"folder": Path("planted"), "facts": facts, "tables": tables}
     return RoutingStore(**{field.name: known.get(field.name) for field in fields(RoutingStore)})
 
 
@@ -57,12 +81,12 @@ def logits(generator: np.random.Generator) -> np.ndarray:
 
 
 def reordered(store: RoutingStore, order: np.ndarray) -> RoutingStore:
-    """The same store with its types in another order, as another run's frequencies give."""
-    facts, last = store.facts, len(order)
+    """The same store with its types under other ids, as another tokenizer gives."""
+    facts = store.facts
     names = [facts.type_strings[row] for row in order] + ["other"]
-    rows = np.append(order, last)
-    tables = {name: table[rows] for name, table in store.tables.items()}
-    return replace(store, facts=facts.model_copy(update={"type_strings": names}), tables=tables)
+    place = np.argsort(order)
+    sample = store.sample.assign(input_id=place[store.sample.input_id])
+    return replace(store, facts=facts.model_copy(update={"type_strings": names}), sample=sample)
 
 
 def test_a_run_is_itself(logits: np.ndarray, generator: np.random.Generator) -> None:
@@ -94,7 +118,7 @@ def test_renumbered_experts_are_found_under_their_new_numbers(
 
 def test_strangers_are_no_more_alike_than_the_null(generator: np.random.Generator) -> None:
     p_values, excess = [], []
-    for _ in range(20):
+    for _ in range(12):
         first, second = (
             planted(1.5 * generator.normal(size=(TYPES, 1, EXPERTS)), generator) for _ in range(2)
         )
@@ -137,3 +161,31 @@ def test_different_sizes_and_nothing_in_common(
     )
     assert match_experts(large, other, generator, 19).empty
     assert run_similarity(large, other, generator, 19).empty
+
+
+def test_unrelated_routers_of_bursty_texts_are_strangers() -> None:
+    """Words of few texts go where these texts go: by the types alone half would be rejected."""
+    rejected = 0
+    for seed in range(20):
+        generator = np.random.default_rng([3, seed])
+        first, second = (
+            planted(
+                0.5 * generator.normal(size=(TYPES, 1, EXPERTS)),
+                generator,
+                tokens=9_000,
+                documents=30,
+                burst=1.0,
+                noise=1.5,
+            )
+            for _ in range(2)
+        )
+        rejected += run_similarity(first, second, generator, 19).p_value[0] <= 0.05
+    assert rejected <= stats.binom.ppf(0.9999, 20, 0.05)
+
+
+def test_without_tokens_of_documents_nothing_is_compared(
+    logits: np.ndarray, generator: np.random.Generator
+) -> None:
+    store = planted(logits, generator)
+    bare = replace(store, sample=store.sample[:0], sample_experts=store.sample_experts[:0])
+    assert run_similarity(store, bare, generator, 19).empty
