@@ -1,6 +1,6 @@
-"""The corpus audit: what could pass for topic specialisation, counted before anything is trained.
+"""The corpus audit: counts, before training, what could be mistaken for topic specialisation.
 
-ANALYSIS, "Corpus audit": documents per topic, repeats within and across topics and splits, lengths,
+That is documents per topic, repeats within and across topics and splits, lengths,
 non-Latin letters, words that topics share, documents of one group. docs/corpus.md names each key.
 """
 
@@ -73,7 +73,7 @@ def audit_corpus(
     tally: Tally,
     counts: TextCounts,
 ) -> dict[str, Any]:
-    """Puts the audit together; docs/corpus.md explains every key.
+    """Returns the audit; docs/corpus.md explains every key.
 
     Args:
         topics: names, by index.
@@ -166,7 +166,7 @@ def _largest_share(labels: np.ndarray) -> float:
 
 
 def _by_source(source: np.ndarray, names: Sequence[str]) -> dict[str, int]:
-    """The sources with most documents, and how many each gives."""
+    """Returns the sources with most documents, and how many each gives."""
     counts = np.bincount(source, minlength=len(names))
     order = np.argsort(-counts, kind="stable")[:MAX_PAIRS]
     return {names[index]: int(counts[index]) for index in order if counts[index]}

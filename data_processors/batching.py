@@ -1,4 +1,4 @@
-"""Batch order: similar lengths together, so that little of a batch is padding."""
+"""Orders examples so that a batch holds similar lengths and little padding."""
 
 from collections.abc import Iterator
 

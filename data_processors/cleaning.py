@@ -1,4 +1,4 @@
-"""Which documents are kept, decided in one pass over a stream, in source order."""
+"""Decides in one pass over the source, in its order, which documents are kept."""
 
 import hashlib
 from array import array
@@ -52,7 +52,13 @@ class Kept:
 
 @dataclass
 class Duplicate:
-    """A repeat that was found: of which kept row, in which topic, and its own row if kept."""
+    """A document that repeats an earlier one.
+
+    Attributes:
+        original: row of the kept document that it repeats.
+        topic: its own topic.
+        row: its own row; None if it was dropped.
+    """
 
     original: int
     topic: str | None
@@ -74,8 +80,8 @@ class Tally:
 class Cleaner:
     """Filters documents by topic rules, length and repetition; of repeats the first stays.
 
-    Exact repeats are noted for the audit also where the config keeps them; near ones are not
-    searched for then, which saves the memory of the index.
+    Exact repeats are noted for the audit even if the config keeps them. Near ones are searched for
+    only if the config drops them, since the index takes memory.
     """
 
     def __init__(self, config: Cleaning, rules: TopicRules, generator: np.random.Generator) -> None:

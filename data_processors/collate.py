@@ -111,10 +111,10 @@ def collator_of(
     """Builds the collator of an encoder or a decoder, with the dataset's own layout and masking.
 
     Args:
-        made_with: config in the dataset's manifest; what a later stage is told of masking is not
-            what the dataset was made with.
+        made_with: config in the dataset's manifest; the masking in the config of a later stage may
+            be another one.
         facts: of the dataset's tokenizer.
-        seed: decides, with epoch and example, the masks of rows that carry none.
+        seed: decides, together with epoch and example, the masks of rows without fixed ones.
         is_causal: for a decoder.
     """
     layout = layout_of(made_with["dataset"])

@@ -1,4 +1,4 @@
-"""What a document is, in memory and in Parquet."""
+"""A document of the corpus, in memory and in Parquet."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The masked dataset as a torch Dataset: rows as views of memory-mapped Arrow."""
+"""The masked dataset as a torch Dataset whose rows are views of memory-mapped Arrow files."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What decides a dataset besides its config and corpus; light to import."""
+"""Hashes what decides a dataset besides its config and corpus; imports nothing heavy."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -97,7 +97,10 @@ def span_units(content: Content, masking: Masking) -> Bools:
 
 
 def cut_probability(masking: SpanMasking) -> float:
-    """Solves (1 - (1 - q)^m) / q = mean_words for q; m = max_words, left the clipped mean."""
+    """Solves (1 - (1 - q)^m) / q = mean_words for q, the chance that a run ends after a word.
+
+    The left side is the mean length of a geometric run that is clipped at m = `max_words`.
+    """
     longest, mean = masking.max_words, masking.mean_words
     if mean >= longest:
         return 0.0

@@ -1,4 +1,4 @@
-"""Tokenizers: trained on the corpus, or pretrained; and the facts that masking needs."""
+"""Tokenizers, trained on the corpus or pretrained, and what masking has to know of them."""
 
 import json
 from collections import Counter
@@ -40,8 +40,8 @@ class TokenizerFacts:
 
     Attributes:
         mask_token_id: −1 for a tokenizer without a mask.
-        cls_sep: ids that open and close a segment: the tokenizer's own marks, or what it begins
-            and ends texts with.
+        cls_sep: ids that open and close a segment: the tokenizer's [CLS] and [SEP], or the tokens
+            with which it begins and ends texts.
         replacement_ids: (V,) every token id that is not special, ascending.
     """
 

@@ -1,4 +1,4 @@
-"""Which topics there are: chosen, renamed, capped and balanced."""
+"""Chooses, renames, caps and balances topics."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

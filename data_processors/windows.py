@@ -1,4 +1,4 @@
-"""Windows: documents cut to the sequence length, packed by topic, or laid end to end in blocks."""
+"""Windows: cuts documents to the sequence length, packs them by topic, or lays them in blocks."""
 
 from collections import defaultdict
 from dataclasses import dataclass

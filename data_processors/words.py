@@ -1,4 +1,4 @@
-"""Words as 64-bit hashes, for many texts at once: one pass of array arithmetic, no Python per word.
+"""Hashes the words of many texts to 64 bits, with arithmetic on arrays and no loop over words.
 
 A word is a run of letters, digits and underscores, case folded; every character of the scripts
 written without spaces (Chinese, Japanese, Korean syllables) starts one of its own.
@@ -42,6 +42,7 @@ def hash_words(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def _range_hashes(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Polynomial hash of data[start:end] modulo 2^64, by differences of one running sum."""
+    # Σ_{i in range} byte_i base^i, divided by base^start: equal words hash alike wherever they are
     powers = np.cumprod(np.full(len(data), _BASE))
     inverses = np.cumprod(np.full(len(data), _INVERSE))
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((data + np.uint64(1)) * powers)])

@@ -1,5 +1,4 @@
-"""Models: configuration, routers, experts, balance losses, encoder and decoder,
-upcycling, import and export."""
+"""Models: configuration, routers, experts, balance losses, encoder, decoder, conversion."""
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 

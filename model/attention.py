@@ -24,6 +24,7 @@ def rotary_cos_sin(position_ids: Tensor, head_dim: int, theta: float) -> tuple[T
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Apply the rotation to (B, H, S, head_dim), in float32."""
+    # x cos + turn(x) sin, where turn maps the halves (a, b) of a head to (-b, a)
     first, second = x.float().chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
     return torch.addcmul(x * cos, turned, sin).to(x.dtype)
@@ -47,11 +48,15 @@ def eager_attention(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Attention with the explicit matrix; returns (B, S, H, head_dim) and (B, H, S, S_kv)."""
+    """Attention that forms the matrix of scores.
+
+    Returns:
+        The output (B, S, H, head_dim) and the shares of attention (B, H, S, S_kv).
+    """
     key = key.repeat_interleave(module.num_key_value_groups, dim=1)
     value = value.repeat_interleave(module.num_key_value_groups, dim=1)
     scores = query @ key.transpose(2, 3) * scaling
-    if attention_mask is not None:
+    if attention_mask is not None:  # 0 where a key may be seen, -inf elsewhere
         scores = scores + attention_mask
     shares = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
     shares = nn.functional.dropout(shares, dropout, module.training)
@@ -59,7 +64,11 @@ def eager_attention(
 
 
 class MoescopeAttention(nn.Module):
-    """Scaled by the head width; bidirectional or causal by `config.is_causal`."""
+    """Multi-head attention, bidirectional or causal by `config.is_causal`.
+
+    Scores are divided by the root of the head width. With fewer key/value heads than heads (GQA,
+    arXiv 2305.13245) each of them serves `num_key_value_groups` heads.
+    """
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__()

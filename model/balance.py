@@ -68,6 +68,7 @@ def _mean_over_processes(x: Tensor, across: bool) -> Tensor:
         return x
     total = x.detach().clone()
     distributed.all_reduce(total)
+    # the value is the mean, the gradient that of x: the bracket is a constant
     return x + (total / distributed.get_world_size() - x.detach())
 
 

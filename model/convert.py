@@ -1,4 +1,4 @@
-"""Between transformers' own model families and ours: import, export, copied weights."""
+"""Converts models of transformers' own families to ours and back, with copies of the weights."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,15 +24,15 @@ READERS: dict[str, Callable[[PreTrainedModel], tuple[dict[str, Any], dict[str, T
     "gpt2": read_gpt2,
     **dict.fromkeys(FAMILIES, read_llama_like),
 }
-# one formula, two names
+# their names of activations that we have under another name
 _ACTIVATIONS = {"gelu_new": "gelu_pytorch_tanh", "gelu_fast": "gelu_pytorch_tanh"}
 
 
 def read_checkpoint(source: PreTrainedModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Fields of our configuration, and the weights under the names of our language models.
+    """Returns the fields of our configuration, and the weights under the names of our models.
 
     Raises:
-        ValueError: a family that no reader serves, or a feature that we have nothing like.
+        ValueError: no reader serves the family, or our model lacks a feature of the checkpoint.
     """
     family = source.config.model_type
     if family not in READERS:
@@ -46,7 +46,7 @@ def read_checkpoint(source: PreTrainedModel) -> tuple[dict[str, Any], dict[str, 
 
 
 def import_model(source: PreTrainedModel) -> MoescopePreTrainedModel:
-    """Our model with the configuration and copies of the weights of a transformers model.
+    """Returns our model with the configuration and copies of the weights of a transformers model.
 
     The logits are the same; for OLMoE, Mixtral and Qwen3-MoE so are the routing decisions.
 
@@ -58,14 +58,14 @@ def import_model(source: PreTrainedModel) -> MoescopePreTrainedModel:
         A masked or causal language model, or the base model where there was no head.
 
     Raises:
-        ValueError: a family that no reader serves, or a feature that we have nothing like.
+        ValueError: no reader serves the family, or our model lacks a feature of the checkpoint.
     """
     fields, weights = read_checkpoint(source)
     return build_with_weights(MoescopeConfig(**fields), weights, source)
 
 
 def export_model(model: MoescopePreTrainedModel, family: str | None = None) -> PreTrainedModel:
-    """The transformers model that computes what ours does, with copies of its weights.
+    """Returns the transformers model that computes what ours does, with copies of its weights.
 
     Args:
         model: a causal language model.
@@ -91,7 +91,7 @@ def export_model(model: MoescopePreTrainedModel, family: str | None = None) -> P
 def build_with_weights(
     config: MoescopeConfig, weights: dict[str, Tensor], source: PreTrainedModel
 ) -> MoescopePreTrainedModel:
-    """Our model of `source`'s kind; weights that are not given (fresh routers) are initialised."""
+    """Returns our model of `source`'s kind; missing weights (routers) are initialised."""
     if source.get_output_embeddings() is None:
         weights = {
             name.removeprefix("model."): tensor
@@ -104,12 +104,12 @@ def build_with_weights(
 
 
 def _filled(kind: Any, config: Any, weights: dict[str, Tensor], source: PreTrainedModel) -> Any:
-    """A model in evaluation mode with copies of the weights, in `source`'s dtype."""
+    """Returns a model in evaluation mode with copies of the weights, in `source`'s dtype."""
     copies = {
         name: tensor.clone(memory_format=torch.contiguous_format)
         for name, tensor in weights.items()
     }
-    with _quiet():  # a fresh router is no finding worth a table
+    with _quiet():  # the library would print a table of weights that are new (routers)
         model, report = kind.from_pretrained(
             None,
             config=config,

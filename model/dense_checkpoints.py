@@ -1,4 +1,4 @@
-"""Reading BERT-like and GPT-2-like dense models: their configuration and weights here.
+"""Reads the configuration and weights of dense models: BERT and GPT-2.
 
 Each reader returns the fields of a dense `MoescopeConfig` and the weights under the names of our
 dense model ("model." before those of the base model), so that the logits are the same.
@@ -13,10 +13,10 @@ DenseModel = tuple[dict[str, Any], dict[str, Tensor]]
 
 
 def require(config: PreTrainedConfig, **needed: Any) -> None:
-    """Refuse what we have nothing like.
+    """Refuse a checkpoint with a feature that our model lacks.
 
     Raises:
-        ValueError: a field of `config` that is not as `needed` (None, False and [] are alike).
+        ValueError: a field of `config` differs from `needed` (None, False and [] count as equal).
     """
     for name, value in needed.items():
         found = getattr(config, name, value)
@@ -25,7 +25,7 @@ def require(config: PreTrainedConfig, **needed: Any) -> None:
 
 
 def _rename(state: dict[str, Tensor], names: dict[str, str], layers: int) -> dict[str, Tensor]:
-    """Pick and rename weights and biases; `{i}` runs over the layers; absent ones are left out."""
+    """Rename the weights and biases that are there; `{i}` in a name runs over the layers."""
     renamed = {}
     for old, new in names.items():
         for i in range(layers if "{i}" in old else 1):
@@ -41,7 +41,7 @@ def _strip(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def read_bert(dense: PreTrainedModel) -> DenseModel:
-    """Token types are folded into the positions: exact for single segments (type 0)."""
+    """Read BERT; its token type 0 is added to the positions, which is exact for single texts."""
     config, state = dense.config, _strip(dense.state_dict(), "bert.")
     require(config, is_decoder=False)
     block, ours = "encoder.layer.{i}.", "model.layers.{i}."
@@ -87,7 +87,7 @@ def read_bert(dense: PreTrainedModel) -> DenseModel:
 
 
 def read_gpt2(dense: PreTrainedModel) -> DenseModel:
-    """GPT-2 keeps its matrices transposed and queries, keys and values in one."""
+    """Read GPT-2, which keeps its matrices transposed, and queries, keys and values in one."""
     config, state = dense.config, _strip(dense.state_dict(), "transformer.")
     require(config, scale_attn_by_inverse_layer_idx=False, scale_attn_weights=True)
     require(config, add_cross_attention=False)

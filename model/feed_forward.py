@@ -1,4 +1,4 @@
-"""Dense feed-forward network and the transform before the vocabulary."""
+"""The dense feed-forward network, and the transform before the output over the vocabulary."""
 
 from torch import Tensor, nn
 from transformers.activations import ACT2FN

@@ -60,16 +60,16 @@ EXPERTS = {"num_experts": "num_experts", "num_experts_per_tok": "num_experts_per
 
 
 class LlamaLike(NamedTuple):
-    """One family: what differs between its configurations and what is always so."""
+    """One family, and how the fields of its configuration map to ours."""
 
     config_class: Callable[..., PreTrainedConfig]
     model_class: type[PreTrainedModel]
     fields: dict[str, str]
     """Their configuration's field -> ours, besides `SAME_FIELDS`."""
     fixed: dict[str, Any]
-    """Our fields whose value the family leaves no choice."""
+    """Our fields that have one value in all models of the family."""
     unset: tuple[str, ...] = ()
-    """Their fields that must be off: we have nothing like them."""
+    """Their fields that must be off, because our model lacks the feature."""
     weights_sum_to_one: bool | None = None
     """Whether chosen experts' weights are renormalised; None = the field `norm_topk_prob` says."""
 
@@ -115,10 +115,10 @@ FAMILIES: dict[str, LlamaLike] = {
 
 
 def read_llama_like(source: PreTrainedModel) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Fields of our configuration, and the weights under our names.
+    """Returns the fields of our configuration, and the weights under our names.
 
     Raises:
-        ValueError: a feature of the checkpoint that we have nothing like.
+        ValueError: our model lacks a feature of the checkpoint.
     """
     theirs = source.config
     family = FAMILIES[theirs.model_type]
@@ -141,7 +141,7 @@ def read_llama_like(source: PreTrainedModel) -> tuple[dict[str, Any], dict[str, 
 
 
 def misfits(config: MoescopeConfig, family: LlamaLike) -> list[str]:
-    """What of our configuration the family cannot express, as `field=value (needs value)`."""
+    """Lists what the family cannot express of our configuration, as `field=value (needs value)`."""
     found = {name: getattr(config, name) for name in family.fixed}
     if found.get("head_dim", "none") == config.hidden_size // config.num_attention_heads:
         found["head_dim"] = None
@@ -165,7 +165,7 @@ def misfits(config: MoescopeConfig, family: LlamaLike) -> list[str]:
 def write_llama_like(
     config: MoescopeConfig, weights: Mapping[str, Tensor], family: LlamaLike
 ) -> tuple[PreTrainedConfig, dict[str, Tensor]]:
-    """Their configuration, and our weights under their names; `misfits` must be empty."""
+    """Returns their configuration, and our weights under their names; `misfits` must be empty."""
     fields = {name: getattr(config, name) for name in SAME_FIELDS}
     fields |= {theirs: getattr(config, ours) for theirs, ours in family.fields.items()}
     if fields.get("head_dim", 0) is None:  # their own default

@@ -211,7 +211,7 @@ class MoescopeModel(MoescopePreTrainedModel):
         past_key_values: Cache | None,
         position_ids: Tensor,
     ) -> Any:
-        """The mask in the form that the chosen attention wants; None = all to all."""
+        """Returns the mask as the chosen attention takes it; None = every token sees all."""
         arguments: dict[str, Any] = {
             "config": self.config,
             "inputs_embeds": hidden_states,

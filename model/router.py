@@ -1,4 +1,4 @@
-"""The routers by name. To add one: write its class in a file of its own, add one line here."""
+"""The routers by name. To add one, write its class in a file of its own and add a line here."""
 
 from difflib import get_close_matches
 from typing import Any
@@ -25,7 +25,7 @@ ROUTERS: dict[str, type[Router]] = {
 
 
 def nearest(name: object, names: list[str]) -> str:
-    """`; did you mean "x"?` for a near miss, else the list of what there is."""
+    """Returns `did you mean "x"?` for a near miss, else the list of names."""
     close = get_close_matches(str(name), names, n=1)
     return f'did you mean "{close[0]}"?' if close else f"choose from {', '.join(names)}"
 

@@ -43,6 +43,7 @@ class ExpertChoiceRouter(Router):
             tokens = context.token_mask.view(groups, -1).sum(1)
         capacity = (self.top_k * tokens // E).clamp(min=1).minimum(tokens)
         order = scores.view(groups, -1, E).argsort(dim=1, descending=True, stable=True)
+        # inverse of `order`: rank of each token among those of its group, by expert (G, S, E)
         rank = torch.empty_like(order)
         places = torch.arange(order.shape[1], device=order.device)[None, :, None]
         rank.scatter_(1, order, places.expand_as(order))

@@ -44,7 +44,7 @@ class MaskedRouter(Router):
         super().__init__(config, layer_idx)
         rows = len(self.settings["values"]) + 1
         allowed = torch.ones(rows, config.num_experts, dtype=torch.bool)
-        # (V + 1, E): the last row is the unknown value, reached by index -1
+        # (V + 1, E): row -1, the last one, is for an unknown value
         self.register_buffer("permitted", allowed, persistent=False)
         self.init_buffers()
 
@@ -93,7 +93,8 @@ class MaskedRouter(Router):
         logits = self.logits(hidden_ND)
         # an expert that was taken away (logit -inf) is not permitted, either
         permitted = self.permitted[context.metadata_ids] & (logits > -torch.inf)  # (N, E)
-        nothing = ~permitted.any(-1, keepdim=True)  # 0/0 otherwise
+        # a row of -inf alone has softmax 0/0: it gets zeros here, and no expert below
+        nothing = ~permitted.any(-1, keepdim=True)
         logits = logits.masked_fill(~permitted, -torch.inf).masked_fill(nothing, 0.0)
         probabilities = logits.softmax(-1).masked_fill(~permitted, 0.0)
         weights, ids = probabilities.topk(self.top_k, dim=-1)

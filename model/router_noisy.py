@@ -52,6 +52,8 @@ class NoisyTopKRouter(Router):
         context: RoutingContext,
     ) -> Tensor:
         """(E,) sum over real tokens of Phi((x W - threshold) / deviation)."""
+        # an expert inside the top k stays while it beats the (k+1)-th value, one outside of it
+        # enters once it beats the k-th
         inside = noisy > top_values[:, -1:]
         threshold = torch.where(inside, top_values[:, -1:], top_values[:, -2:-1])
         # 1e-6: softplus underflows to 0 for very negative inputs

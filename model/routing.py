@@ -22,7 +22,7 @@ class Routing(NamedTuple):
     logits: Tensor
     """(N, E) float32 scores before any noise, bias or mask."""
     probabilities: Tensor
-    """(N, E) float32, what the router believes: softmax (or normalised sigmoid) of the logits."""
+    """(N, E) float32 probability of each expert: softmax (or normalised sigmoid) of the logits."""
     expert_ids: Tensor
     """(N, k) int64 in [0, E]; E = no expert."""
     weights: Tensor
@@ -60,7 +60,7 @@ class RoutingContext(NamedTuple):
     position_ids: Tensor | None = None
     """(N,) int64 position within the document."""
     metadata_ids: Tensor | None = None
-    """(N,) int64 value of the document's metadata; -1 = unknown."""
+    """(N,) int64 number of the document's metadata value; -1 = unknown."""
 
 
 def routing_context(
@@ -165,7 +165,7 @@ def mask_padding(
 def over_capacity(
     expert_ids: Tensor, context: RoutingContext, num_experts: int, factor: float, per: str
 ) -> Tensor:
-    """Which slots exceed their expert's capacity (Switch, arXiv 2101.03961; GShard, 2006.16668).
+    """Finds the slots over their expert's capacity (Switch, arXiv 2101.03961; GShard, 2006.16668).
 
     Capacity is ceil(factor * k * tokens / E), counted over the real tokens of a group: the whole
     batch (`per="batch"`) or each sequence. Earlier tokens go first, and all first choices go

@@ -1,4 +1,4 @@
-"""Sparse upcycling: a dense checkpoint becomes a mixture of experts (arXiv 2212.05055)."""
+"""Sparse upcycling (arXiv 2212.05055): makes a mixture of experts of a dense checkpoint."""
 
 from typing import Any
 

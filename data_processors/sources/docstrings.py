@@ -1,4 +1,7 @@
-"""Docstrings of one Python file, by its syntax tree; imported alone by the reading processes."""
+"""Reads the docstrings of a Python file off its syntax tree.
+
+The reading processes import this module alone, so it imports nothing of ours.
+"""
 
 import ast
 import gc

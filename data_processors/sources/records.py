@@ -1,4 +1,4 @@
-"""From a row of named columns to a document; dates, labels and missing columns checked."""
+"""Makes a document of a row of named columns; checks dates, labels and missing columns."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

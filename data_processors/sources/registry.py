@@ -1,4 +1,4 @@
-"""The one table of sources; adding one is a file here, a schema class and a line below."""
+"""The table of sources. To add one, write a file here, a schema class and a line below."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
