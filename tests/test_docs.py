@@ -50,6 +50,17 @@ def debug_overrides(runs: Path) -> list[str]:
     ]
 
 
+def test_the_glossary_explains_every_code() -> None:
+    """Analyses are called (E1), (E2) … in docstrings and pages."""
+    places = [ROOT / name for name in ("analysis", "inference", "train", "docs", "benchmarks")]
+    files = [path for place in places for path in place.rglob("*") if path.suffix in (".py", ".md")]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    used = {code for text in texts for code in re.findall(r"(?:\(|\"\"\")(E\d+)\b", text)}
+    glossary = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert len(used) >= 10
+    assert used <= set(re.findall(r"^\| (E\d+) \|", glossary, re.MULTILINE))
+
+
 def test_links_point_to_files_that_exist() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
