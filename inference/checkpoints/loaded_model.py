@@ -1,4 +1,4 @@
-"""A checkpoint ready to answer prompts: weights, tokenizer, and hooks on its experts."""
+"""A checkpoint that answers prompts: its weights, its tokenizer, and hooks on its experts."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -24,8 +24,8 @@ class TokenUse:
 
     Attributes:
         token: the token in readable form, special or not (" the", "[SEP]", "⟨e2 80⟩").
-        text: what it adds to the text so far; "" for an unfinished character and for what frames
-            a text ([CLS], [SEP]).
+        text: what it adds to the text so far; "" for an unfinished character and for the tokens
+            around a text ([CLS], [SEP]).
         experts: per layer with experts, those that ran, largest weight first.
         weights: the same for their weights.
     """
@@ -71,7 +71,10 @@ class LoadedModel:
         self.start_ids, self.stop_ids = self._frame()
 
     def _frame(self) -> tuple[list[int], set[int]]:
-        """Ours say how a text begins in their config, others by what their tokenizer puts there."""
+        """Returns what stands before a text, and the tokens that end one.
+
+        Our configs say how a text begins; for others it is what their tokenizer puts there.
+        """
         tokenizer, config = self.tokenizer, self.network.config
         generation = getattr(self.network, "generation_config", None)  # decoders only
         ends = getattr(generation, "eos_token_id", None)
@@ -86,7 +89,7 @@ class LoadedModel:
 
     @torch.inference_mode()
     def run(self, ids: Sequence[int], **inputs: Any) -> tuple[Any, list[Any], list[Any]]:
-        """Runs one row; returns the output, and experts and weights (S, L, k) as lists.
+        """Runs one row; returns the output, and experts and weights (S, L, k) as lists, largest first.
 
         Args:
             ids: S tokens.
@@ -99,11 +102,10 @@ class LoadedModel:
                 return output, [[]] * len(ids), [[]] * len(ids)
             rows = torch.arange(len(ids), device=self.device)
             experts, weights = self._capture.take(rows, len(ids))
-        weights, order = weights.float().sort(-1, descending=True)
-        return output, experts.gather(-1, order).tolist(), weights.tolist()
+        return output, experts.tolist(), weights.float().tolist()
 
     def reader(self, num_prompt: int) -> "TokenReader":
-        """Opens what turns this model's tokens, in order, into `TokenUse` records."""
+        """Returns a reader that makes `TokenUse` records of this model's tokens, in order."""
         return TokenReader(self, num_prompt)
 
     def read(self, token_id: int) -> str:
@@ -111,12 +113,12 @@ class LoadedModel:
         return self._texts[token_id]
 
     def is_special(self, token_id: int) -> bool:
-        """Whether a token is none of the text, such as [CLS] or [MASK]."""
+        """Whether a token is not part of a text, such as [CLS] or [MASK]."""
         return token_id in self._special
 
 
 class TokenReader:
-    """Reads tokens one after the other; a character may need several."""
+    """Decodes tokens one after the other; a character may need several."""
 
     def __init__(self, model: LoadedModel, num_prompt: int) -> None:
         self._model, self._left_in_prompt = model, num_prompt
