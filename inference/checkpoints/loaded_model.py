@@ -89,7 +89,7 @@ class LoadedModel:
 
     @torch.inference_mode()
     def run(self, ids: Sequence[int], **inputs: Any) -> tuple[Any, list[Any], list[Any]]:
-        """Runs one row; returns the output, and lists (S, L, k) of experts and weights, largest first.
+        """Runs one row; returns the output, and experts and weights as lists (S, L, k) by weight.
 
         Args:
             ids: S tokens.
