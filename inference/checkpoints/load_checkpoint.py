@@ -58,6 +58,21 @@ def load_model(path: str, device: torch.device) -> PreTrainedModel:
     return network.to(device).eval()
 
 
+def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
+    """Loads the fast tokenizer of a checkpoint.
+
+    Raises:
+        UserError: it has none.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: no usable tokenizer beside the weights") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"{path}: its tokenizer has no fast version, which is needed here")
+    return tokenizer
+
+
 def check_fits(
     network: PreTrainedModel, path: str, dataset: Path, counts: Mapping[str, Any]
 ) -> None:
@@ -78,13 +93,7 @@ def check_fits(
             f"{path}: its vocabulary has {known} types, {dataset} uses {counts['vocab_size']}; "
             "train on this dataset, or mask it with the checkpoint's tokenizer"
         )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: no usable tokenizer beside the weights") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise UserError(f"{path}: its tokenizer has no fast version, which the dataset needs")
-    own = tokenizer_hash(tokenizer)
+    own = tokenizer_hash(load_tokenizer(path))
     if own != counts["tokenizer_hash"]:
         raise UserError(
             f"{path}: its tokenizer ({own}) is not that of {dataset} "

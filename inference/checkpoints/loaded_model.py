@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 from tokenizers.decoders import DecodeStream
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
 from ...configs.errors import UserError, nearest
 from ...data_processors.tokenizers import SPACE_MARKS
 from ..recording.capture import RoutingCapture, find_experts
 from ..recording.forward import predicts_next
 from ..recording.token_types import read_vocabulary
-from .load_checkpoint import load_model
+from .load_checkpoint import load_model, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LoadedModel:
     def __init__(self, path: str, device: torch.device) -> None:
         self.path, self.device = path, device
         self.network: PreTrainedModel = load_model(path, device)
-        self.tokenizer = _load_tokenizer(path)
+        self.tokenizer = load_tokenizer(path)
         config = self.network.config.get_text_config()
         self.is_causal = predicts_next(self.network)
         router = getattr(config, "router", None)
@@ -174,13 +174,3 @@ def find_checkpoint(name: str, runs: Path) -> str:
     known = sorted(path.parent.parent.name for path in runs.glob("*/model/config.json"))
     there = f"there are {', '.join(known)}" if known else f"{runs} holds no trained model"
     raise UserError(f"models: no run or checkpoint {name!r}{nearest(name, known)}; {there}")
-
-
-def _load_tokenizer(path: str) -> PreTrainedTokenizerFast:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: no usable tokenizer beside the weights") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise UserError(f"{path}: its tokenizer has no fast version, which the prompt needs")
-    return tokenizer

@@ -15,7 +15,7 @@ from ...model.routing import Router
 from ..recording.chunks import examples_of
 from ..recording.forward import Observer
 from ..recording.split import Split
-from ..recording.tables import FIXED_POINT, TableSizes
+from ..recording.tables import FIXED_POINT, TableSizes, to_fixed_point
 from ..store.schema import KNOCKOUT_FIELDS, KNOCKOUT_FILE, KnockoutMode
 from ..store.writer import write_frame
 from .knockout_choice import Knockout, choose_knockouts, choose_measured, topic_counts
@@ -37,12 +37,10 @@ def write_knockouts(
         generator=np.random.default_rng(seed),
     )
     changes = KnockoutLosses(observer, knockouts, measured)
-    rows = examples_of(split.folder, measured)
-    rows = rows[np.argsort(split.examples.lengths[rows], kind="stable")]
+    rows = split.by_length(examples_of(split.folder, measured))
     with progress_bar("route knock-outs", len(rows), "examples") as advance:
-        for start in range(0, len(rows), settings.batch_size):
-            part = rows[start : start + settings.batch_size]
-            changes.add(split.collate(split.examples.__getitems__(part.tolist())))
+        for part, batch in split.batches(rows, settings.batch_size):
+            changes.add(batch)
             advance(len(part))
     write_frame(changes.frame(), KNOCKOUT_FIELDS, folder / KNOCKOUT_FILE)
 
@@ -143,5 +141,4 @@ class KnockoutLosses:
         )
 
     def _add_losses(self, row: int, batch: Mapping[str, Tensor], places: Tensor) -> None:
-        losses = self._observer.losses(batch).double()
-        self._sums[row].scatter_add_(0, places, (losses * FIXED_POINT).round_().long())
+        self._sums[row].scatter_add_(0, places, to_fixed_point(self._observer.losses(batch)))

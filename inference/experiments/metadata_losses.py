@@ -14,7 +14,7 @@ from ...configs.progress import console, progress_bar
 from ...data_processors.metadata_values import value_names
 from ..recording.forward import Observer
 from ..recording.split import Split
-from ..recording.tables import FIXED_POINT
+from ..recording.tables import FIXED_POINT, to_fixed_point
 from ..store.schema import METADATA_VALUE_FIELDS, METADATA_VALUES_FILE
 from ..store.writer import write_frame
 
@@ -39,24 +39,20 @@ def write_metadata_losses(
     """
     own = split.examples.metadata_ids
     assert own is not None, "the model has a masked router"
-    order = np.argsort(split.examples.lengths, kind="stable")
-    starts = range(0, len(order), batch_size)
+    order = split.by_length(np.arange(len(split.examples)))
     count = len(own)
     sums = torch.zeros((len(names), count), dtype=torch.int64, device=observer.device)
     num_labels = torch.zeros(count, dtype=torch.int64)
-    with progress_bar("route metadata values", len(starts), "batches") as advance:
-        for start in starts:
-            rows = order[start : start + batch_size].tolist()
-            batch = split.collate(split.examples.__getitems__(rows))
+    with progress_bar("route metadata values", len(order), "examples") as advance:
+        for rows, batch in split.batches(order, batch_size):
             documents = batch["document_ids"].flatten()[batch["label_positions"]]
             num_labels += torch.bincount(documents, minlength=count)
             places = documents.to(observer.device, non_blocking=True)
             for given in range(len(names)):
                 chosen = torch.full_like(batch["document_ids"], given)
-                losses = observer.losses({**batch, "metadata_ids": chosen}).double()
-                fixed = (losses * FIXED_POINT).round_().long()
-                sums[given].scatter_add_(0, places, fixed)
-            advance()
+                losses = observer.losses({**batch, "metadata_ids": chosen})
+                sums[given].scatter_add_(0, places, to_fixed_point(losses))
+            advance(len(rows))
     frame = _frame(own, sums.cpu().numpy(), num_labels.numpy())
     write_frame(frame, METADATA_VALUE_FIELDS, folder / METADATA_VALUES_FILE)
     _print_matrix(frame, names)

@@ -38,11 +38,8 @@ def write_saturation(
         settings: the `route` section.
     """
     measured = split.ranks < settings.snapshot_documents
-    rows = examples_of(split.folder, measured)
-    rows = rows[np.argsort(split.examples.lengths[rows], kind="stable")]
-    starts = range(0, len(rows), settings.batch_size)
-    parts = [rows[start : start + settings.batch_size].tolist() for start in starts]
-    batches = [split.collate(split.examples.__getitems__(part)) for part in parts]
+    rows = split.by_length(examples_of(split.folder, measured))
+    batches = [batch for _, batch in split.batches(rows, settings.batch_size)]
     documents = np.concatenate([_documents(batch)[_kept(batch, measured)] for batch in batches])
     final, layers = _choices(observer, batches, measured), observer.layers
     frames = []

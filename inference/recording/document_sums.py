@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...configs.errors import UserError
 from ...data_processors.mask_kinds import MaskKind
-from .tables import FIXED_POINT, RoutedTokens, add_ones, expert_slots
+from .tables import FIXED_POINT, RoutedTokens, add_ones, expert_slots, to_fixed_point
 
 
 class DocumentSums:
@@ -58,8 +58,7 @@ class DocumentSums:
     def add_loss(self, loss: Tensor, document: Tensor) -> None:
         """Sums `loss` (M,), nats per label, over `document` (M,)."""
         self._finite &= loss.isfinite().all()
-        fixed = (loss.double() * FIXED_POINT).round_().long()
-        self._loss.scatter_add_(0, document - self.first, fixed)
+        self._loss.scatter_add_(0, document - self.first, to_fixed_point(loss))
 
     def rows(self) -> tuple[np.ndarray, Mapping[str, Any], np.ndarray, np.ndarray]:
         """Returns (document numbers, their numeric columns, untouched and masked counts (D, L, E)).

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
@@ -68,9 +69,7 @@ class Recording:
                     advance(int(lengths[chunk.examples].sum()))
                     continue
                 recorder.begin_chunk(chunk.first_document, chunk.last_document)
-                for start in range(0, len(chunk.examples), size):
-                    rows = chunk.examples[start : start + size]
-                    batch = split.collate(split.examples.__getitems__(rows.tolist()))
+                for rows, batch in split.batches(chunk.examples, size):
                     recorder.add(batch, rows, self.observer(batch))
                     advance(int(lengths[rows].sum()))
                 chunk_done(number, recorder.end_chunk())
@@ -144,5 +143,5 @@ def _table_sizes(config: Config, split: Split, observer: Observer) -> TableSizes
 
 def _slots_per_token(observer: Observer, split: Split) -> int:
     """Runs one example to see how many: configurations have many names for k."""
-    batch = split.collate(split.examples.__getitems__([0]))
+    _, batch = next(split.batches(np.arange(1), 1))
     return observer(batch).experts.shape[-1]

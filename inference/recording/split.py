@@ -1,6 +1,6 @@
 """Opens a split: its examples, its documents and its token types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,18 @@ class Split:
     sampled_tokens: int
     facts: TokenFacts
     collate: Callable[[Any], dict[str, Tensor]]
+
+    def by_length(self, rows: np.ndarray) -> np.ndarray:
+        """Sorts examples, given as rows of the split, so that little of a batch is padding."""
+        return rows[np.argsort(self.examples.lengths[rows], kind="stable")]
+
+    def batches(
+        self, rows: np.ndarray, size: int
+    ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+        """Yields every `size` of the examples, in their order: their rows and their batch."""
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            yield part, self.collate(self.examples.__getitems__(part.tolist()))
 
 
 def open_split(

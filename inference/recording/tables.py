@@ -121,7 +121,7 @@ class RoutingTables:
         if tokens.confidence is None:
             self.has_confidence = False
         else:
-            confidence = (tokens.confidence.double() * FIXED_POINT).round_().long()
+            confidence = to_fixed_point(tokens.confidence)
             self._sums["confidence"].index_add_(0, rows, confidence)
             entropy = confidence[tokens.natural, :, 0]
             self._sums["place_entropy"].index_add_(0, place, entropy)
@@ -190,6 +190,11 @@ def expert_slots(experts_NLk: Tensor, num_experts: int) -> Tensor:
     """(N, L*k) flat cell of each slot in a (L, E + 1) table."""
     layers = torch.arange(experts_NLk.shape[1], device=experts_NLk.device) * (num_experts + 1)
     return (experts_NLk + layers[:, None]).flatten(1)
+
+
+def to_fixed_point(values: Tensor) -> Tensor:
+    """Returns `values` as int64 multiples of 1 / `FIXED_POINT`, whose sums depend on no order."""
+    return (values.double() * FIXED_POINT).round_().long()
 
 
 def add_ones(counts: Tensor, codes: Tensor) -> None:
