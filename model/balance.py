@@ -58,7 +58,7 @@ def z_loss(layer: LayerStatistics) -> Tensor:
 
 
 def _mean_over_processes(x: Tensor, across: bool) -> Tensor:
-    """The mean of `x`, with the gradient of this process's own part.
+    """Return the mean of `x` over processes, with the gradient of this process's own part.
 
     Data parallelism averages gradients, so the processes' parts add up to the gradient of the loss
     on all their text.
@@ -135,7 +135,7 @@ BALANCE_LOSSES: dict[str, BalanceLoss] = {
 def layer_statistics(
     routing: Routing, token_mask: Tensor | None, experts: nn.Module | None, *, across: bool
 ) -> LayerStatistics:
-    """Reduce a layer; `token_mask` (B, S) or (N,), non-zero at real tokens, None = all real."""
+    """Reduce a layer; `token_mask` (B, S) or (N,) is not 0 at real tokens, None if all are."""
     if token_mask is None:
         mask = routing.logits.new_ones(len(routing.logits))
     else:

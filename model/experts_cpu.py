@@ -92,7 +92,7 @@ def _scratch(like: Tensor, groups: Groups, width: int) -> Tensor:
 
 
 def _multiply_into(grad: Tensor, left: Tensor, right: Tensor, *, first: bool) -> None:
-    """grad = left @ right, or += after the first product."""
+    """Set grad to left @ right, or add it after the first product."""
     torch.addmm(grad, left, right, beta=0 if first else 1, out=grad)
 
 
@@ -108,7 +108,7 @@ def _sum_slots(values_SD: Tensor, groups: Groups, factors_Nk: Tensor | None = No
 
 
 def _blocks(groups: Groups, *over_slots: Tensor) -> Iterator[Any]:
-    """The expert of each block and the block's part of each (S, ...) tensor."""
+    """Yield the expert of each block and the block's part of each (S, ...) tensor."""
     parts = (tensor.split(groups.sizes) for tensor in over_slots)
     return zip(groups.experts, *parts, strict=True)
 
@@ -121,7 +121,7 @@ def _clear_idle_experts(groups: Groups, *gradients: Tensor) -> None:
 
 
 class FusedExperts(torch.autograd.Function):
-    """sum over slots of weight * down(act(up(x))), see the module's docstring."""
+    """Sum over slots of weight * down(act(up(x))); the module's docstring says how."""
 
     @staticmethod
     def forward(  # type: ignore[override]

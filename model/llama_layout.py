@@ -1,4 +1,4 @@
-"""Llama-like families of transformers, dense and MoE: their configurations and weights, both ways.
+"""Converts configurations and weights of Llama-like families, dense and MoE, both ways.
 
 Their modules carry the names of ours but for the two norms of a block, and their experts have the
 same 3-D layout, so weights pass unchanged, bit for bit.

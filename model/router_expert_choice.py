@@ -9,7 +9,7 @@ from .routing import Router, Routing, RoutingContext
 
 
 class ExpertChoiceRouter(Router):
-    """Each expert takes the tokens that like it best, so the load is perfectly balanced.
+    """Each expert takes the tokens with its highest scores, so the load is perfectly balanced.
 
     An expert takes floor(k * tokens / E) of a group's real tokens (at least one), by softmax
     score; a token may get none or all experts. Groups (`choose_per`) are each sequence, so that a

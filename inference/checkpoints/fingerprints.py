@@ -9,7 +9,7 @@ from ...train.checkpoints import find_snapshots
 
 
 def checkpoint_fingerprint(path: str) -> str:
-    """Identifies a foreign checkpoint: its config, and its weights by size and time."""
+    """Identifies a checkpoint from elsewhere by its config and the size and time of its weights."""
     folder = Path(path)
     if not folder.is_dir():
         return path
@@ -31,7 +31,7 @@ def recorded(config: Config) -> dict[str, str]:
 
 
 def recorded_model(config: Config) -> dict[str, str]:
-    """Identifies the model that is recorded; it may come from elsewhere, so it is no stage input.
+    """Identifies the model that is recorded; it may come from outside of the run.
 
     Raises:
         UserError: the run's own model is asked for and not there.
@@ -49,7 +49,7 @@ def recorded_model(config: Config) -> dict[str, str]:
 
 
 def recorded_snapshots(config: Config) -> dict[int, Path]:
-    """Finds the snapshots to compare: step → checkpoint; none for a model from elsewhere."""
+    """Finds the snapshots to compare: step → checkpoint; {} for a model from outside of the run."""
     manifest = read_manifest(config.paths.model)
     if not config.route.snapshots or config.route.model is not None or manifest is None:
         return {}

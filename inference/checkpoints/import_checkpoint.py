@@ -52,7 +52,7 @@ def run(stage: StageRun) -> dict[str, Any]:
 
 
 def check_family(path: str) -> None:
-    """Refuses a checkpoint of a family that nothing here reads.
+    """Refuses a checkpoint of a family that import cannot read.
 
     Raises:
         UserError: the family, and those that are read.
@@ -66,7 +66,7 @@ def check_family(path: str) -> None:
 
 
 def converted(source: PreTrainedModel, config: Config) -> Any:
-    """Returns our model: the same, or with experts made of the dense one's feed-forwards."""
+    """Returns our model: the same as the source, or upcycled with `checkpoint.num_experts`."""
     settings = config.checkpoint
     if not settings.num_experts:
         return import_model(source)

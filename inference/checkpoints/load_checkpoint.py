@@ -26,7 +26,7 @@ HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def load_model(path: str, device: torch.device) -> PreTrainedModel:
-    """Loads a masked or causal language model for inference, without running foreign code.
+    """Loads a masked or causal language model for inference; no code of the checkpoint is run.
 
     Raises:
         UserError: nothing there, a damaged or incomplete checkpoint, or one that transformers

@@ -24,7 +24,7 @@ from .knockout_choice import Knockout, choose_knockouts, choose_measured, topic_
 def write_knockouts(
     folder: Path, split: Split, observer: Observer, sizes: TableSizes, settings: Route, seed: int
 ) -> None:
-    """Chooses knock-outs by the documents of the store in `folder`, measures and adds them."""
+    """Chooses knock-outs by the routing in the store `folder`, measures and writes them."""
     _, groups = np.unique(split.facts.documents["group"].to_pylist(), return_inverse=True)
     measured = choose_measured(split.ranks, split.topic_ids, groups, settings.knockout_documents)
     shape = (sizes.num_topics, sizes.num_layers, sizes.num_experts)
@@ -89,7 +89,7 @@ def possible_knockout(network: nn.Module, wanted: KnockoutMode) -> KnockoutMode:
 
 
 class KnockoutLosses:
-    """Losses of the measured documents, whole and without each expert, summed batch by batch."""
+    """Sums the losses of the measured documents, with all experts and without each chosen one."""
 
     def __init__(
         self, observer: Observer, knockouts: Sequence[Knockout], measured: np.ndarray
@@ -114,7 +114,7 @@ class KnockoutLosses:
 
     @torch.inference_mode()
     def add(self, batch: Mapping[str, Tensor]) -> None:
-        """Runs a batch as the collator made it, once whole and once without each expert."""
+        """Runs a batch as the collator made it, with all experts and without each chosen one."""
         places = self._place_of[batch["document_ids"].flatten()[batch["label_positions"]]]
         self._num_labels += torch.bincount(places, minlength=len(self._num_labels))
         places = places.to(self._sums.device, non_blocking=True)

@@ -123,7 +123,7 @@ def choose_knockouts(
 
 
 def topic_counts(folder: Path, excluded: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """(T, L, E) choices of untouched tokens, over the written documents not in `excluded` (D,)."""
+    """Counts choices of untouched tokens (T, L, E) over the documents not in `excluded` (D,)."""
     counts = np.zeros((shape[0], shape[1] * shape[2]), dtype=np.int64)
     documents = pq.ParquetFile(folder / DOCUMENTS_FILE)
     columns = ["document", "topic_id", "expert_counts"]

@@ -59,9 +59,9 @@ def write_metadata_losses(
 
 
 def perplexity_matrix(frame: pd.DataFrame) -> pd.DataFrame:
-    """Perplexity by chosen value (rows) and the documents' own value (columns).
+    """Returns the perplexity by given value (rows) and the documents' own value (columns).
 
-    exp of the mean loss over labels, so that long documents weigh by their tokens.
+    It is exp of the mean loss over labels, so a document weighs by its number of labels.
     """
     weighted = frame.assign(total=frame["loss"] * frame["num_labels"])
     sums = weighted.groupby(["given", "own"])[["total", "num_labels"]].sum()

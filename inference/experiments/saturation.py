@@ -75,7 +75,7 @@ def shared_choices(
 def _choices(
     observer: Observer, batches: list[Mapping[str, Tensor]], measured: np.ndarray
 ) -> np.ndarray:
-    """(N, L, k) int16 experts of the measured documents' untouched tokens."""
+    """Returns the experts (N, L, k) int16 of the measured documents' untouched tokens."""
     chosen = []
     for batch in batches:
         kept = torch.from_numpy(_kept(batch, measured)).to(observer.device)

@@ -111,13 +111,13 @@ def write_senses(
 
 
 def _standing(labelled: LabelledText) -> list[tuple[int, int]]:
-    """Finds the token as a whole word, as it is written: spans of characters."""
+    """Finds the token as a whole word, letter by letter; returns spans of characters."""
     pattern = rf"(?<!\w){re.escape(labelled.token)}(?!\w)"
     return [match.span() for match in re.finditer(pattern, labelled.text)]
 
 
 def _encode(texts: list[LabelledText], split: Split) -> list[Encoding]:
-    """Encodes without special tokens; text that looks like one stays text."""
+    """Encodes without special tokens; text that looks like a special token stays text."""
     backend = Tokenizer.from_str(split.tokenizer.backend_tokenizer.to_str())
     backend.encode_special_tokens = True
     backend.no_padding()
@@ -142,7 +142,7 @@ def _occurrences(
 
 
 def _batch(encodings: list[Encoding], split: Split) -> dict[str, Tensor]:
-    """Lays the texts out as the split's examples are; nothing is masked, all is permitted."""
+    """Makes a batch as of the split's examples; nothing is masked, every expert is permitted."""
     begin, end = split.cls_sep
     rows = []
     for number, encoding in enumerate(encodings):

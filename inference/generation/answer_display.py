@@ -33,7 +33,7 @@ class Streamed:
         self._console.print(piece, end="", soft_wrap=True)
 
     def end(self, number: int, closing: Text) -> None:
-        """Shows what stands below its text."""
+        """Shows the lines below its text."""
         self._console.print()
         if closing:
             self._console.print(closing, soft_wrap=True)

@@ -24,7 +24,7 @@ class AskedValue:
     value: str | None
 
     def describe(self) -> str:
-        """Says in words what was asked."""
+        """Describes the value in words."""
         if self.label is None:
             return f"no {self.column} given: every expert is permitted"
         period = f" ({self.value})" if self.value != self.label else ""
@@ -39,7 +39,7 @@ def router_column(model: LoadedModel) -> str | None:
 def asked_value(
     model: LoadedModel, metadata: Mapping[str, str], label: str | None
 ) -> AskedValue | None:
-    """Returns what the model's router is told; None where it asks for nothing.
+    """Returns the value that the model's router is given; None if the router reads no metadata.
 
     Args:
         model: the model.

@@ -24,7 +24,7 @@ from .token_colours import AnswerView, Show
 
 @dataclass(frozen=True)
 class Answer:
-    """What one model said; the JSON object of `generate.json_path`, per model.
+    """What one model answered; one of the `answers` in the file of `generate.json_path`.
 
     Attributes:
         kind: "continuation" or "fill-mask".
@@ -45,7 +45,7 @@ class Answer:
 
 
 class Conversation:
-    """Models that answer prompts in turn; each draws from a generator of its own."""
+    """Models that answer prompts, each with a random generator of its own."""
 
     def __init__(self, request: Request, models: Sequence[LoadedModel]) -> None:
         self.request, self._models = request, models
@@ -55,7 +55,7 @@ class Conversation:
         self.change([])
 
     def change(self, options: Sequence[tuple[str, str]]) -> None:
-        """Takes other settings, once they are checked against the models.
+        """Changes settings, after checking them against the models.
 
         Raises:
             UserError: a setting, column, value or layer that is not there.

@@ -92,7 +92,7 @@ def read_arguments(arguments: Sequence[str]) -> Request:
 
 
 def _belongs_to_run(key: str) -> bool:
-    """Whether Hydra is to read an option: a config key or group, right or mistyped ("a.b")."""
+    """Whether an option is for Hydra: a config key or group, also a mistyped one ("a.b")."""
     if key.removeprefix("generate.") in Generate.model_fields:
         return False
     return key in Config.model_fields or "." in key or "/" in key or bool(group_options(key))
@@ -141,7 +141,7 @@ def _prompt(prompts: list[str], path: Path | None, interactive: bool) -> str | N
 
 
 def checked_prompt(text: str, place: str) -> str:
-    """Returns the text, which must be text and hold more than white space."""
+    """Returns the text, if it is valid UTF-8 and not blank."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -47,7 +47,7 @@ def expert_style(expert: int) -> Style:
 
 
 class AnswerView:
-    """Turns one answer's tokens into what is shown of them.
+    """Formats one answer's tokens for the terminal.
 
     Args:
         show: "colours", "table" (the text, then a row per token), or "text".
@@ -73,7 +73,7 @@ class AnswerView:
         return text
 
     def closing(self, masks: Sequence[Sequence[Candidate]]) -> Text:
-        """Returns what stands below the text: candidates of each mask, legend or table."""
+        """Returns the lines below the text: candidates of each mask, legend or table."""
         lines = []
         for number, offered in enumerate(masks, start=1):
             shown = "  ".join(f"{_quoted(c.token)} {100 * c.probability:.1f} %" for c in offered)

@@ -26,7 +26,7 @@ class Chunk:
 
 
 def iterate_chunks(split_dir: Path, lengths: np.ndarray, min_examples: int) -> Iterator[Chunk]:
-    """Yields the chunks of a split in order; each is as short as `min_examples` allows."""
+    """Yields the chunks of a split in order, each with at least `min_examples` and few more."""
     first, last = _document_ranges(_table(split_dir).column("documents"))
     ends = np.minimum.accumulate(first[::-1])[::-1]
     # a chunk may end after example i if no later example goes back to a document up to there

@@ -81,11 +81,11 @@ def predicts_next(network: PreTrainedModel) -> bool:
 
 
 def router_confidence(routing: Sequence[Routing], real: Tensor) -> Tensor:
-    """(N, L, 3) of each router's distribution p at the real tokens.
+    """Returns (N, L, 3): three measures of each router's distribution p at the real tokens.
 
-    Entropy in nats; mass, the sum of p over the chosen experts; margin, the smallest p of a chosen
-    expert minus the largest p of another (below 0 where noise, bias or capacity overruled p; 0
-    where nothing was chosen).
+    They are the entropy in nats; the mass, which is the sum of p over the chosen experts; and the
+    margin, which is the smallest p of a chosen expert minus the largest p of another. The margin is
+    below 0 where noise, bias or capacity overruled p, and 0 where nothing was chosen.
     """
     return torch.stack([_confidence(layer, real) for layer in routing], 1)
 

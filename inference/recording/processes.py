@@ -16,7 +16,7 @@ WAIT = timedelta(days=30)  # a shard may take days; if one process fails, torchr
 
 @dataclass(frozen=True)
 class Shard:
-    """Every `count`-th chunk from the `rank`-th on."""
+    """The chunks of one process: every `count`-th, from number `rank` + 1 on."""
 
     rank: int = 0
     count: int = 1
@@ -35,7 +35,7 @@ WHOLE = Shard()
 
 
 class Processes:
-    """This process among those that torchrun started."""
+    """This process and its view of the others that torchrun started."""
 
     def __init__(self) -> None:
         self._store, rank, count = next(dist.rendezvous("env://"))

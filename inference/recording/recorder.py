@@ -131,9 +131,11 @@ class RoutingRecorder:
         masked = (mask_kind == MaskKind.MASKED).nonzero().squeeze(1)
         targets, target_ids = masked, true[real[masked]]
         if seen.predicts_next:
+            # a decoder is asked for token i at i - 1; only untouched tokens there are counted
             before = torch.searchsorted(real, seen.label_positions - 1)
             asked = mask_kind[before] == MaskKind.UNTOUCHED
             targets, target_ids = before[asked], true[seen.label_positions[asked]]
+        # what stands at replaced and kept positions was drawn by masking
         left_out = (mask_kind == MaskKind.REPLACED) | (mask_kind == MaskKind.KEPT)
         host = {
             "topic": facts.topic_of_document[document],
@@ -157,6 +159,7 @@ class RoutingRecorder:
         """(N,) row of natural tokens as `TableSizes.num_places` orders them; others: any."""
         bins = self._sizes.num_positions
         row = position * bins // self._facts.sequence_length
+        # rows: bins of untouched tokens, bins of masked ones, then special tokens
         row += bins * (mask_kind == MaskKind.MASKED)
         special = 2 * bins + self._facts.special_of_id[input_ids]
         return torch.where(mask_kind == MaskKind.SPECIAL, special, row)
