@@ -134,7 +134,7 @@ def word_overlap(counts: np.ndarray) -> np.ndarray:
 def _duplicates(
     found: Sequence[Duplicate], topics: Sequence[str], topic: np.ndarray, split: np.ndarray
 ) -> dict[str, Any]:
-    """Counts repeats by where they and their originals are; `across_splits` those still there."""
+    """Counts repeats by topic and split; `across_splits` counts those that were kept."""
     pairs = Counter((topics[topic[repeat.original]], repeat.topic) for repeat in found)
     across = {pair: count for pair, count in pairs.items() if pair[0] != pair[1]}
     split_pairs = [(split[d.original], split[d.row]) for d in found if d.row is not None]

@@ -1,4 +1,4 @@
-"""The kinds of positions that masking leaves; light to import."""
+"""The kinds of positions that masking leaves; imports nothing heavy."""
 
 from enum import IntEnum
 

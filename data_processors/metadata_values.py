@@ -1,5 +1,4 @@
-"""Metadata values: which of a masked router's values each document has, by its year, its topic or
-any column.
+"""Finds which of a masked router's values each document has: by its year, topic or any column.
 
 Settings are those of the model's router (`config.router` of a checkpoint): `column`, `values`, and
 for years `last`. The values of "year" are the first years of periods; others are labels.

@@ -170,7 +170,7 @@ def _train_wordpiece(config: WordPieceTokenizer, texts: Texts) -> Tokenizer:
 
 
 def _train_char(config: CharTokenizer, texts: Texts) -> Tokenizer:
-    """BPE without merges: characters are the types, runs of letters, spaces or signs the words."""
+    """Makes BPE without merges: types are characters; words are runs of letters, spaces or signs."""
     counts: Counter[str] = Counter()
     for batch in texts():
         counts.update("".join(batch))

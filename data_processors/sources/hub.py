@@ -49,7 +49,7 @@ def read_hub(source: HubSource, wanted: Wanted) -> Iterator[Document]:
 
 
 def fingerprint_hub(source: HubSource) -> dict[str, str]:
-    """Returns what was asked for; without `revision` a later push to the hub goes unnoticed."""
+    """Returns dataset and revision; without `source.revision` a later push goes unnoticed."""
     return {"hub": f"{source.dataset}@{source.revision or 'newest when read'}"}
 
 

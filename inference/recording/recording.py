@@ -142,6 +142,6 @@ def _table_sizes(config: Config, split: Split, observer: Observer) -> TableSizes
 
 
 def _slots_per_token(observer: Observer, split: Split) -> int:
-    """Runs one example to see how many: configurations have many names for k."""
+    """Returns the slots of a token, as seen in one example; configurations name k in many ways."""
     _, batch = next(split.batches(np.arange(1), 1))
     return observer(batch).experts.shape[-1]

@@ -11,7 +11,7 @@ from .resume import SavedPass, in_order
 
 
 def record_shard(recording: Recording, saved: SavedPass, shard: Shard) -> None:
-    """Records one process' shard of the chunks and saves it below `saved`, for `merge_shards`."""
+    """Records one process' shard of the chunks and saves it beside `saved`, for `merge_shards`."""
     own, recorder = saved.part(shard.name), recording.new_recorder()
     done = own.load()
     if done is not None:
