@@ -170,7 +170,7 @@ def _train_wordpiece(config: WordPieceTokenizer, texts: Texts) -> Tokenizer:
 
 
 def _train_char(config: CharTokenizer, texts: Texts) -> Tokenizer:
-    """Makes BPE without merges: types are characters; words are runs of letters, spaces or signs."""
+    """Makes BPE without merges: types are characters, words runs of letters, spaces or signs."""
     counts: Counter[str] = Counter()
     for batch in texts():
         counts.update("".join(batch))
