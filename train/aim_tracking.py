@@ -3,9 +3,12 @@
 Whatever goes wrong in Aim costs one warning; training goes on and metrics.jsonl has it all.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from multiprocessing import Pipe
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,16 +17,68 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ..configs.progress import console
 from ..configs.schema import Config
 
-SCALARS = ("loss", "accuracy", "perplexity", "learning_rate", "tokens_per_s", "grad_norm")
-LAYER_SCALARS = ("max_violation", "router_entropy", "dead_experts", "drop_rate")
+WRITER = (sys.executable, "-m", "moescope.train.aim_process")
+PATIENCE_S = 60.0  # for one answer; it usually takes milliseconds
+
+
+class AimWriter:
+    """Aim in a process of its own: it may hang or die there (on a full disk it does both)."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        self._process = subprocess.Popen(
+            [*WRITER, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for training, which then closes it
+        )
+        theirs.close()
+        self._waiting = False
+
+    def send(self, verb: str, value: Any = None) -> None:
+        """Hands over one thing to do, once the one before it is done.
+
+        Raises:
+            OSError: the process failed, or has not answered in time.
+        """
+        self.answer()
+        self._connection.send_bytes(json.dumps([verb, value]).encode())
+        self._waiting = True
+
+    def answer(self) -> Any:
+        """Waits for the answer to what was handed over last; None where nothing was.
+
+        Raises:
+            OSError: the process failed, or has not answered in time.
+        """
+        if not self._waiting:
+            return None
+        if not self._connection.poll(PATIENCE_S):
+            raise TimeoutError(f"no answer for {PATIENCE_S:.0f} s")
+        try:
+            error, value = json.loads(self._connection.recv_bytes())
+        except EOFError as end:
+            raise OSError("its process ended") from end
+        self._waiting = False
+        if error is not None:
+            raise OSError(error)
+        return value
+
+    def end(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
 
 
 class AimCallback(TrainerCallback):
     """Sends every metric record to an Aim run; goes quiet after the first failure."""
 
-    def __init__(self, run: Any) -> None:
-        self._run: Any | None = run
-        self.run_hash: str | None = run.hash
+    def __init__(self, writer: AimWriter, run_hash: str) -> None:
+        self._writer: AimWriter | None = writer
+        self.run_hash = run_hash
 
     def on_log(
         self,
@@ -34,24 +89,36 @@ class AimCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if logs is not None:
-            self._guarded(lambda run: track_record(run, logs))
+            self._send("track", logs)
 
     def set(self, key: str, value: Mapping[str, Any]) -> None:
         """Stores parameters or results under a name."""
-        self._guarded(lambda run: run.set(key, dict(value), strict=False))
+        self._send("set", [key, dict(value)])
 
     def close(self) -> None:
         """Closes the run; nothing is sent afterwards."""
-        self._guarded(lambda run: run.close())
-        self._run = None
+        self._send("close")
+        if self._writer is not None:
+            with self._said():
+                self._writer.answer()
+        if self._writer is not None:
+            self._writer.end()
+        self._writer = None
 
-    def _guarded(self, action: Callable[[Any], object]) -> None:
-        if self._run is None:
-            return
+    def _send(self, verb: str, value: Any = None) -> None:
+        if self._writer is not None:
+            with self._said():
+                self._writer.send(verb, value)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        """Turns a failure into one line, after which nothing is sent."""
         try:
-            action(self._run)
-        except Exception as error:
-            self._run = None
+            yield
+        except (OSError, ValueError) as error:
+            assert self._writer is not None
+            self._writer.end()
+            self._writer = None
             warn(error)
 
 
@@ -68,28 +135,22 @@ def aim_run(config: Config, run_hash: str | None) -> Iterator[AimCallback | None
 
 def open_run(config: Config, run_hash: str | None) -> AimCallback | None:
     """Starts an Aim run with the resolved config as its parameters; None if Aim fails."""
+    writer = AimWriter()
+    wanted = {
+        "runs": str(config.paths.runs.absolute()),
+        "hash": run_hash,
+        "name": config.name,
+        "experiment": config.tracking.experiment,
+        "tags": config.tracking.tags,
+        "config": config.model_dump(mode="json"),
+    }
     try:
-        from aim import Repo, Run  # 2 s to import, and has no wheel on some platforms
-
-        create_repository(Repo, config.paths.runs)
-        run = Run(
-            run_hash,
-            repo=str(config.paths.runs),
-            experiment=config.tracking.experiment,
-            force_resume=run_hash is not None,
-            log_system_params=False,  # it would store environment variables
-            capture_terminal_logs=False,
-            system_tracking_interval=None,
-        )
-        run.name = config.name
-        for tag in config.tracking.tags:
-            if tag not in run.tags:
-                run.add_tag(tag)
-        run.set("config", config.model_dump(mode="json"), strict=False)
-    except Exception as error:
+        writer.send("open", wanted)
+        return AimCallback(writer, writer.answer())
+    except (OSError, ValueError) as error:
+        writer.end()
         warn(error)
         return None
-    return AimCallback(run)
 
 
 @contextmanager
@@ -147,59 +208,9 @@ def send_report(
             warn(error, "report: Aim has part of the report only ({error!r})")
 
 
-def create_repository(repo: Any, folder: Path) -> None:
-    """Makes the repository before any run opens it: several at once fail to create it."""
-    if not repo.exists(str(folder)):
-        folder.mkdir(parents=True, exist_ok=True)
-        repo.from_path(str(folder), init=True)
-
-
 def warn(
     error: Exception,
-    text: str = "train: Aim is off for this run ({error!r}); metrics go to metrics.jsonl",
+    text: str = "train: Aim is off for this run ({error}); metrics go to metrics.jsonl",
 ) -> None:
     """Says that Aim failed, and what that costs."""
     console.print(text.format(error=error), markup=False, style="yellow", soft_wrap=True)
-
-
-def track_record(run: Any, record: Mapping[str, Any]) -> None:
-    """Sends one metric record: scalars by split, layer and topic, the load as distributions."""
-    from aim import Distribution, Figure
-
-    split = {"split": record["split"]}
-
-    def track(value: Any, name: str, **context: Any) -> None:
-        if value is not None:
-            step, epoch = record["step"], int(record["epoch"])
-            run.track(value, name=name, step=step, epoch=epoch, context=split | context)
-
-    for name in SCALARS:
-        track(record.get(name), name)
-    for name, value in record["balance"].items():
-        track(value, f"balance/{name}")
-    for layer in record["layers"]:
-        for name in LAYER_SCALARS:
-            track(float(layer[name]), name, layer=layer["layer"])
-        load = layer["load"]
-        track(Distribution(hist=load, bin_range=(0, len(load))), "load", layer=layer["layer"])
-    for topic, figures in record.get("topics", {}).items():
-        track(figures["loss"], "loss", topic=topic)
-    if record["split"] == "validation" and record["layers"]:
-        track(Figure(load_figure(record["layers"])), "load")
-
-
-def load_figure(layers: list[dict[str, Any]]) -> go.Figure:
-    """Heatmap layer x expert of the load over the balanced share (1 = balanced).
-
-    Data as plain lists: Aim's page cannot read plotly's packed arrays.
-    """
-    num_experts = len(layers[0]["load"])
-    heatmap = go.Heatmap(
-        z=[[share * num_experts for share in layer["load"]] for layer in layers],
-        x=[f"expert {expert}" for expert in range(num_experts)],
-        y=[f"layer {layer['layer']}" for layer in layers],
-        zmid=1.0,
-        colorscale="RdBu_r",
-        colorbar={"title": {"text": "load / balanced"}},
-    )
-    return go.Figure(heatmap)

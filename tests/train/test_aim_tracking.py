@@ -9,7 +9,8 @@ from typing import Any
 import aim
 import pytest
 
-from moescope.train.aim_tracking import load_figure, track_record
+from moescope.train import aim_tracking
+from moescope.train.aim_process import load_figure, track_record
 from moescope.train.owner import aim_run_of
 
 from .conftest import MakeConfig, train
@@ -85,16 +86,38 @@ def test_a_real_run_holds_config_tags_and_metrics(make_config: MakeConfig) -> No
     assert {("loss", "train"), ("loss", "validation"), ("max_violation", "validation")} <= found
 
 
-@pytest.mark.parametrize("broken", ["__init__", "track", "close"])
+@pytest.mark.parametrize("broken", ["__init__", "track", "close", "hang"])
 def test_a_failure_costs_one_warning(
     make_config: MakeConfig,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     broken: str,
 ) -> None:
-    def fail(*arguments: Any, **options: Any) -> None:
-        raise RuntimeError("no space for Aim")
-
-    monkeypatch.setattr(aim.Run, broken, fail)
+    writer = (sys.executable, str(Path(__file__).with_name("broken_aim.py")), broken)
+    monkeypatch.setattr(aim_tracking, "WRITER", writer)
+    if broken == "hang":
+        monkeypatch.setattr(aim_tracking, "PATIENCE_S", 5.0)
     assert train(make_config("tracking=aim", "train.max_steps=4")).counts["steps"] == 4
-    assert capsys.readouterr().err.count("Aim is off for this run") == 1
+    printed = capsys.readouterr().err
+    assert printed.count("Aim is off for this run") == 1
+    assert "Traceback" not in printed
+
+
+def test_a_full_disk_under_aim_does_not_stop_training(
+    make_config: MakeConfig, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    disk = tmp_path / "full"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small tmpfs needs root")
+    try:
+        places = (f"paths.runs={disk}", f"paths.run={tmp_path / 'run'}")
+        config = make_config("tracking=aim", "train.log_every=1", *places)
+        assert train(config).counts["steps"] == 16
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    printed = capfd.readouterr().err
+    assert printed.count("Aim is off for this run") == 1
+    assert "No space left" in printed
+    assert "Traceback" not in printed
