@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from moescope.model import Routing
 from moescope.train.metrics import (
     MetricSums,
+    correct_sum,
     language_sums,
     routing_sums,
     summarise_language,
@@ -103,3 +104,28 @@ def test_sums_start_again_after_they_are_read() -> None:
     sums.add({"loss": torch.tensor(3.0)})
     assert sums.to_host(None)["loss"] == 5
     assert sums.is_empty
+
+
+def test_labels_that_tie_count_as_guessing_among_them_would() -> None:
+    """Coarse scores tie: counting every tie as a hit, or the first of it, both mislead."""
+    generator = torch.Generator().manual_seed(0)
+    exact = torch.randn(20_000, 12, generator=generator)
+    targets = torch.multinomial(exact.softmax(-1), 1, generator=generator).squeeze(1)
+    coarse = (exact * 2).round() / 2  # as autocast's outputs: few bits in a wide type
+    truth = float((exact.argmax(-1) == targets).float().mean())
+    top = coarse.amax(-1, keepdim=True)
+    tied = coarse == top
+    expected = float((tied.gather(1, targets[:, None]).squeeze(1) / tied.sum(-1)).sum())
+    counted = float(correct_sum(coarse, targets, coarse=True))
+    assert counted == pytest.approx(expected, rel=1e-6)
+    every = float(correct_sum(coarse, targets, coarse=False))
+    assert every / len(targets) > truth + 0.05
+    flipped = float(correct_sum(coarse.flip(1), 11 - targets, coarse=True))
+    assert counted == pytest.approx(flipped)  # whatever the order of the vocabulary
+    assert float(correct_sum(exact, targets, coarse=True)) == pytest.approx(truth * len(targets))
+
+
+def test_no_label_is_no_hit() -> None:
+    logits, targets = torch.zeros(3, 4), torch.tensor([-100, 0, -100])
+    assert float(correct_sum(logits, targets, coarse=True)) == pytest.approx(0.25)
+    assert int(correct_sum(logits, targets, coarse=False)) == 1
