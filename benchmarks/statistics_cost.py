@@ -161,7 +161,8 @@ def measure(documents: int, permutations: int) -> Stopwatch:
     locality(sample)
     watch.lap("E10")
     years = [date(1900 + row // (4 * TOPICS) % 100, 1, 1) for row in range(documents)]
-    analyse_time(data, pd.DataFrame({"id": ids, "date": years}), origins, orders, weights)
+    dated = pd.DataFrame({"id": ids, "date": years})
+    analyse_time(data, dated, origins, permutations, weights, generator)
     watch.lap("E15")
     return watch
 

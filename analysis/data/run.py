@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...configs.errors import UserError
+from ...configs.errors import UserError, nearest
 from ...configs.manifest import Manifest
 from ...configs.schema import Config
 from ...configs.schema_report import Report
@@ -33,6 +33,8 @@ class RunData:
         settings: `report` of the config.
         seed: of every draw.
         groups: document id → group (module, author, address); None = each document its own.
+        time_blocks: document id → what is one observation of its time (`report.time_blocks`);
+            None = its group.
         audit: of the corpus; None where it is not known.
         curves: of the training; None where another model was recorded.
         quality: of the model; None where another model was recorded.
@@ -45,6 +47,7 @@ class RunData:
     settings: Report
     seed: int
     groups: Mapping[str, str] | None = None
+    time_blocks: Mapping[str, str] | None = None
     audit: CorpusAudit | None = None
     curves: TrainingCurves | None = None
     quality: ModelQuality | None = None
@@ -104,11 +107,13 @@ def read_run(config: Config, inputs: Mapping[str, Manifest]) -> RunData:
     paths = config.paths
     store = RoutingStore.open(paths.routing)
     manifests = made_this(inputs)
+    documents = paths.dataset / f"documents-{store.facts.split}.parquet"
     return RunData(
         store=store,
         settings=config.report,
         seed=config.seed,
-        groups=document_groups(paths.dataset / f"documents-{store.facts.split}.parquet"),
+        groups=document_groups(documents),
+        time_blocks=time_blocks(documents, config.report.time_blocks),
         audit=read_audit(paths.corpus / "audit.json"),
         curves=read_training_curves(paths.metrics) if "train" in manifests else None,
         quality=model_quality(manifests.get("train")),
@@ -131,6 +136,38 @@ def document_groups(path: Path) -> dict[str, str] | None:
     except (pa.ArrowInvalid, KeyError, OSError) as error:
         raise UserError(f"{path}: damaged ({error}); rerun `moescope mask`") from error
     return dict(zip(frame["id"].astype(str), frame["group"].astype(str), strict=True))
+
+
+def time_blocks(path: Path, column: str) -> dict[str, str] | None:
+    """Reads the block of each document (documents-<split>.parquet); None where it is its group.
+
+    Args:
+        path: of the documents.
+        column: `report.time_blocks`: group, source, or a key of the documents' metadata.
+
+    Raises:
+        UserError: no document has such a column, or the file cannot be read.
+    """
+    if column == "group" or not path.exists():
+        return None
+    try:
+        frame = pq.read_table(path, columns=["id", "source", "metadata"]).to_pandas()
+    except (pa.ArrowInvalid, KeyError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); rerun `moescope mask`") from error
+    known = [dict(pairs) if pairs is not None else {} for pairs in frame["metadata"]]
+    values = frame["source"] if column == "source" else [each.get(column) for each in known]
+    found = {
+        name: str(value)
+        for name, value in zip(frame["id"].astype(str), values, strict=True)
+        if value is not None
+    }
+    if not found:
+        names = ["group", "source", *sorted({key for each in known for key in each})]
+        raise UserError(
+            f"report.time_blocks={column}: the documents have no such column"
+            f"{nearest(column, names)}; they have {', '.join(names)}"
+        )
+    return found
 
 
 def made_this(inputs: Mapping[str, Manifest]) -> Mapping[str, Manifest]:

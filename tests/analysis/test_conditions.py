@@ -1,4 +1,4 @@
-"""E15: losses by what a masked router is told, weighed by labels, origins resampled."""
+"""E15: losses by what a masked router is told, weighed by labels, blocks resampled."""
 
 import numpy as np
 import pandas as pd
@@ -51,14 +51,14 @@ def test_perplexities_equal_a_loop_and_changes_are_paired() -> None:
         assert row.low < row.perplexity < row.high
         assert row.change == pytest.approx(0.2 if row.own != row.chosen else 0)
         assert row.change_low == pytest.approx(row.change)  # the same for every document
-        assert (row.documents, row.origins) == (20, 10)
+        assert (row.documents, row.blocks) == (20, 10)
     figure = condition_figure(frame)
     assert list(figure.data[0].x) == list(figure.data[0].y) == NAMES
     assert figure.data[0].z[1][0] == pytest.approx(0.2)
     assert figure.data[0].z[1][1] == 0
 
 
-def test_origins_of_alike_documents_widen_the_interval() -> None:
+def test_blocks_of_alike_documents_widen_the_interval() -> None:
     told, documents, data = planted(0.2)
     weights = poisson_weights(data.ids, 200, 0)
     rank = {number: row // 4 for row, number in enumerate(documents["document"])}
@@ -67,19 +67,19 @@ def test_origins_of_alike_documents_widen_the_interval() -> None:
     width = [
         (frame.high - frame.low).mean()
         for frame in (
-            condition_losses(told, NAMES, documents, data, weights, origins)
-            for origins in (groups, None)
+            condition_losses(told, NAMES, documents, data, weights, blocks)
+            for blocks in (groups, None)
         )
     ]
     assert width[0] > 1.5 * width[1]
 
 
-def test_two_origins_get_no_interval() -> None:
+def test_two_blocks_get_no_interval() -> None:
     told, documents, data = planted(0.2)
     weights = poisson_weights(data.ids, 50, 0)
     groups = {name: f"o{row // 10}" for row, name in enumerate(data.ids)}
     frame = condition_losses(told, NAMES, documents, data, weights, groups)
-    assert frame.origins.eq(2).all()
+    assert frame.blocks.eq(2).all()
     assert frame[["low", "high", "change_low"]].isna().all(axis=None)
 
 

@@ -15,7 +15,7 @@ def condition_losses(
     documents: pd.DataFrame,
     data: DocumentCounts,
     weights: np.ndarray,
-    origins: Mapping[str, str] | None,
+    blocks: Mapping[str, str] | None,
 ) -> pd.DataFrame:
     """Perplexity of the texts of each value under each value that the router is told.
 
@@ -24,16 +24,15 @@ def condition_losses(
         names: of the values (periods, say), in order.
         documents: documents.parquet, which names the documents.
         data: per-document counts.
-        weights: (B, D) bootstrap weights; an origin takes those of its first document.
-        origins: document id → origin; None = each document by itself.
+        weights: (B, D) bootstrap weights; a block takes those of its first document.
+        blocks: document id → block, as of `dates.dated_documents`; None = each document by itself.
 
     Returns:
         One row per chosen value and text's own value: `chosen`, `own`, `perplexity` (exp of the
-        mean loss over labels) with the 95% bootstrap interval `low`, `high` over origins (NaN for
-        fewer than 3), `change`
-        of the mean loss against the text's own value (nats per label, paired; + `change_low`,
-        `change_high`; 0 for the own value), `origins`, `documents`, `labels`. Empty without
-        conditions.
+        mean loss over labels) with the 95% bootstrap interval `low`, `high` over blocks (NaN for
+        fewer than 3), `change` of the mean loss against the text's own value (nats per label,
+        paired; + `change_low`, `change_high`; 0 for the own value), `blocks`, `documents`,
+        `labels`. Empty without conditions.
     """
     columns = ["chosen", "own", "perplexity", "low", "high", "change", "change_low", "change_high"]
     row_of = {name: row for row, name in enumerate(data.ids)}
@@ -41,8 +40,8 @@ def condition_losses(
     frame = conditions.assign(row=[row_of.get(ids[d], -1) for d in conditions["document"]])
     frame = frame[(frame["row"] >= 0) & (frame["own"] >= 0)]
     if frame.empty:
-        return pd.DataFrame(columns=[*columns, "origins", "documents", "labels"])
-    groups = [origins.get(name, name) for name in data.ids] if origins else data.ids
+        return pd.DataFrame(columns=[*columns, "blocks", "documents", "labels"])
+    groups = [blocks.get(name, name) for name in data.ids] if blocks else data.ids
     units, first = np.unique(np.asarray(groups, dtype=str), return_index=True)
     unit_of = dict(zip(units.tolist(), first.tolist(), strict=True))
     places = np.array([unit_of[name] for name in groups])  # row whose weight each document takes
@@ -72,7 +71,7 @@ def condition_losses(
                     "change": means[position] - means[at_home],
                     "change_low": float(change[0]),
                     "change_high": float(change[1]),
-                    "origins": number,
+                    "blocks": number,
                     "documents": len(rows),
                     "labels": int(labels.sum()),
                 }

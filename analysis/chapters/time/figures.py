@@ -28,7 +28,7 @@ def period_figure(shares: pd.DataFrame, trends: pd.DataFrame, alpha: float) -> g
             f"<b>{name}</b> · {row.period}<br>{percent(row.share, 3)} of tokens, "
             f"{interval_text(100 * row.low, 100 * row.high, 3)}<br>mean of the periods "
             f"{percent(row.base_share, 3)}<br>trend {trend.trend:+.2f}, "
-            f"{p_text(trend.p_value, trend.permutations)}<br>n = {row.origins:,} origins, "
+            f"{p_text(trend.p_value, trend.permutations)}<br>n = {row.blocks:,} blocks, "
             f"{row.documents:,} documents"
             for row in rows(own)
         ]
@@ -74,8 +74,8 @@ def condition_figure(losses: pd.DataFrame) -> go.Figure:
             [
                 f"perplexity {number(cell.perplexity, 4)}, {interval_text(cell.low, cell.high, 4)}"
                 f"<br>loss {cell.change:+.3f} nats against the own value, "
-                f"{interval_text(cell.change_low, cell.change_high)}<br>n = {cell.origins:,} "
-                f"origins, {cell.documents:,} documents, {cell.labels:,} tokens"
+                f"{interval_text(cell.change_low, cell.change_high)}<br>n = {cell.blocks:,} "
+                f"blocks, {cell.documents:,} documents, {cell.labels:,} tokens"
                 for cell in row
             ]
             for row in by_row

@@ -1,7 +1,8 @@
 """E15, time: do experts come and go with the years?
 
-What is permuted and resampled is the origin, not the document: the paragraphs of one speech share
-a date and a speaker, and are one observation of their time.
+What is permuted and resampled is the block, not the document: the paragraphs of one speech share a
+date and a speaker, and the speeches of one speaker share a voice and a decade. Each block is one
+observation of its time.
 """
 
 from collections.abc import Mapping
@@ -14,45 +15,51 @@ from ...data.documents import DocumentCounts
 from ...data.run import RunData
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
 from ...statistics.draws import Draws
-from ...statistics.groups import information_null
+from ...statistics.information import information_bits
 from ...statistics.permutations import (
     MIN_DOCUMENTS_FOR_P,
+    document_orders,
     family_wise_p,
     permutation_p,
-    restricted_orders,
+    permuted_sums,
     topic_sums,
 )
+from ...statistics.trends import capped_weights, weighted_trends
 from .conditions import condition_losses
-from .dates import DatedOrigins, dated_origins
+from .dates import DatedDocuments, dated_documents, name_periods
 
 
-def share_by_period(dated: DatedOrigins, data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
+def share_by_period(
+    dated: DatedDocuments, data: DocumentCounts, weights: np.ndarray
+) -> pd.DataFrame:
     """Share of each period's tokens that chose each expert.
 
     Args:
-        dated: origins with their dates.
+        dated: documents with their dates.
         data: per-document counts, for the axes.
-        weights: (B, D) bootstrap weights; an origin takes those of its first document.
+        weights: (B, D) bootstrap weights; a block takes those of its first document.
 
     Returns:
         One row per period, layer and expert: `share` with its 95% bootstrap interval `low`, `high`
-        over origins (NaN for fewer than 3), `base_share` (mean of the periods), `chance` (k/E),
-        `origins`, `documents`, `tokens` of the period.
+        over blocks (NaN for fewer than 3), `base_share` (mean of the periods), `chance` (k/E),
+        `blocks`, `documents`, `tokens` of the period.
     """
     number, experts = len(dated.periods), data.num_experts
     flat = np.column_stack([dated.counts, dated.tokens])
     sums = topic_sums(flat, dated.period_ids, number)
-    draws = bootstrap_topic_sums(flat, dated.period_ids, number, weights[:, dated.rows])
+    drawn_weights = weights[:, dated.first][:, dated.blocks]
+    draws = bootstrap_topic_sums(flat, dated.period_ids, number, drawn_weights)
     share = sums[:, :-1] / np.maximum(sums[:, -1:], 1)
     drawn = draws[..., :-1] / np.where(draws[..., -1:] > 0, draws[..., -1:], np.nan)
-    origins = np.bincount(dated.period_ids, minlength=number)
-    low, high = interval(drawn, origins[:, None])
+    cells = np.unique(dated.period_ids * dated.num_blocks + dated.blocks) // dated.num_blocks
+    blocks = np.bincount(cells, minlength=number)
+    low, high = interval(drawn, blocks[:, None])
     index = pd.MultiIndex.from_product(
         [dated.periods, data.layers, range(experts)], names=["period", "layer", "expert"]
     )
     sizes = {
-        "origins": origins,
-        "documents": topic_sums(dated.documents, dated.period_ids, number),
+        "blocks": blocks,
+        "documents": np.bincount(dated.period_ids, minlength=number),
         "tokens": sums[:, -1],
     }
     columns = {
@@ -66,70 +73,76 @@ def share_by_period(dated: DatedOrigins, data: DocumentCounts, weights: np.ndarr
     return pd.DataFrame({name: x.ravel() for name, x in columns.items()}, index).reset_index()
 
 
-def expert_trends(dated: DatedOrigins, data: DocumentCounts, orders: np.ndarray) -> pd.DataFrame:
+def expert_trends(dated: DatedDocuments, data: DocumentCounts, orders: np.ndarray) -> pd.DataFrame:
     """Whether an expert is chosen more and more, or less and less, as time goes by.
 
     Args:
-        dated: origins with their dates.
+        dated: documents with their dates.
         data: per-document counts, for the axes.
-        orders: (P, D) `permutations.document_orders`; what is left of them orders the origins.
+        orders: (P, B) orders of the blocks.
 
     Returns:
-        One row per layer and expert: `trend` (correlation of the origin's share with its date,
-        origins weighted by tokens), `change` (of the share from the first to the last date, by the
-        straight line), `p_value` (dates permuted over origins, family-wise over all layers and
-        experts, two-sided; NaN below 10 origins), `origins`, `permutations`.
+        One row per layer and expert: `trend` (correlation of the block's share with its mean date,
+        blocks weighted by tokens up to those of the median block), `change` (of the share from the
+        first to the last date, by the straight line), `p_value` (dates permuted over blocks,
+        family-wise over all layers and experts, two-sided, of a statistic that lets the spread of
+        shares go with time; NaN below 10 blocks), `blocks`, `permutations`.
     """
-    permuted = dated.months[restricted_orders(orders, dated.rows)]
-    shares = dated.counts / np.maximum(dated.tokens, 1)[:, None]
-    weights = dated.tokens / max(dated.tokens.sum(), 1)
-    trend, slope = _correlations(dated.months[None], shares, weights)
-    p_value = np.full(trend.shape[1], np.nan)
-    if len(dated.rows) >= MIN_DOCUMENTS_FOR_P:
-        null, _ = _correlations(permuted, shares, weights)
-        p_value = family_wise_p(np.abs(trend[0]), np.abs(null))
+    months, tokens = dated.block_months(), dated.block_sums(dated.tokens)
+    shares = dated.block_sums(dated.counts) / np.maximum(tokens, 1)[:, None]
+    every = np.concatenate([months[None], months[orders]])
+    found = weighted_trends(every, shares, capped_weights(tokens))
+    p_value = np.full(shares.shape[1], np.nan)
+    if dated.num_blocks >= MIN_DOCUMENTS_FOR_P:
+        sizes = np.abs(found.statistics)
+        p_value = family_wise_p(sizes[0], sizes[1:])
     return pd.DataFrame(
         {
             "layer": np.repeat(data.layers, data.num_experts),
             "expert": np.tile(np.arange(data.num_experts), len(data.layers)),
-            "trend": trend[0],
-            "change": slope[0] * np.ptp(dated.months),
+            "trend": found.correlations[0],
+            "change": found.slopes[0] * np.ptp(months),
             "p_value": p_value,
-            "origins": len(dated.rows),
+            "blocks": dated.num_blocks,
             "permutations": len(orders),
         }
     )
 
 
-def _correlations(
-    months: np.ndarray, shares: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted correlations of dates (P, U) with shares (U, C): (P, C); slopes alike."""
-    centred = shares - weights @ shares
-    spread = np.sqrt(weights @ centred**2)
-    times = months - (months @ weights)[:, None]
-    variance = (times**2) @ weights
-    products = (times * weights) @ centred
-    scale = np.sqrt(variance)[:, None] * spread
-    correlations = np.divide(products, scale, out=np.zeros_like(products), where=scale > 1e-12)
-    return correlations, products / np.maximum(variance, 1e-12)[:, None]
-
-
-def time_information(dated: DatedOrigins, data: DocumentCounts, orders: np.ndarray) -> pd.DataFrame:
+def time_information(
+    dated: DatedDocuments, data: DocumentCounts, orders: np.ndarray
+) -> pd.DataFrame:
     """How much an expert's name tells about the period of its token: E3 with periods for topics.
+
+    A block counts in the period of its mean date, with its shares: a long one weighs as a short
+    one does.
+
+    Args:
+        dated: documents with their dates.
+        data: per-document counts, for the axes.
+        orders: (P, B) orders of the blocks.
 
     Returns:
         One row per layer: `bits` (plug-in minus the mean under permuted dates), `plug_in_bits`,
-        `null_bits`, `share` of log2 of the number of periods, `p_value` (family-wise over layers;
-        NaN below 10 origins), `periods`, `origins`, `permutations`.
+        `null_bits`, `share` of log2 of the number of periods, `p_value`, `family_p_value` (over
+        layers; both NaN below 10 blocks), `periods`, `blocks`, `permutations`.
     """
-    order_of_origins = restricted_orders(orders, dated.rows)
-    observed, null = information_null(
-        dated.counts, dated.period_ids, data.num_experts, order_of_origins
+    names, periods = name_periods(dated.block_months())
+    number, shape = len(names), (len(data.layers), data.num_experts)
+    counts = dated.block_sums(dated.counts).reshape(-1, *shape)
+    shares = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+    labels = np.concatenate([periods[None], periods[orders]])
+    sizes = np.bincount(periods, minlength=number)[:, None, None]
+    found = np.concatenate(
+        [
+            information_bits(sums.reshape(len(sums), number, *shape) / sizes)
+            for sums in permuted_sums(shares.reshape(len(shares), -1), labels, number)
+        ]
     )
+    observed, null = found[0], found[1:]
     mean, spread = null.mean(axis=0), np.where(null.std(axis=0) > 0, null.std(axis=0), 1)
     p_value, family_p = (np.full(observed.shape, np.nan) for _ in range(2))
-    if len(dated.rows) >= MIN_DOCUMENTS_FOR_P:
+    if dated.num_blocks >= MIN_DOCUMENTS_FOR_P and number > 1:
         p_value = permutation_p(observed, null)
         family_p = family_wise_p((observed - mean) / spread, (null - mean) / spread)
     return pd.DataFrame(
@@ -138,11 +151,11 @@ def time_information(dated: DatedOrigins, data: DocumentCounts, orders: np.ndarr
             "plug_in_bits": observed,
             "null_bits": mean,
             "bits": observed - mean,
-            "share": (observed - mean) / np.log2(len(dated.periods)),
+            "share": (observed - mean) / np.log2(max(number, 2)),
             "p_value": p_value,
             "family_p_value": family_p,
-            "periods": len(dated.periods),
-            "origins": len(dated.rows),
+            "periods": number,
+            "blocks": dated.num_blocks,
             "permutations": len(orders),
         }
     )
@@ -168,14 +181,16 @@ class TimeResults:
 def analyse_time(
     data: DocumentCounts,
     documents: pd.DataFrame,
-    origins: Mapping[str, str] | None,
-    orders: np.ndarray,
+    blocks: Mapping[str, str] | None,
+    permutations: int,
     weights: np.ndarray,
+    generator: np.random.Generator,
 ) -> TimeResults | None:
     """Computes the frames; None where the documents carry no dates, or all of one period."""
-    dated = dated_origins(data, documents, origins)
+    dated = dated_documents(data, documents, blocks)
     if dated is None:
         return None
+    orders = document_orders(generator, dated.num_blocks, permutations)
     return TimeResults(
         periods=dated.periods,
         shares=share_by_period(dated, data, weights),
@@ -191,22 +206,28 @@ class TimeRecord:
     Attributes:
         time: `analyse_time`; None without dates.
         conditions: `conditions.condition_losses`; empty unless a masked router was told others.
+        unit: what is permuted and resampled, in the plural.
     """
 
     time: TimeResults | None
     conditions: pd.DataFrame
+    unit: str = "groups"
 
 
 def measure_time(run: RunData, draws: Draws) -> TimeRecord | None:
     """Computes the record; None where there are neither dates nor told values."""
-    store, data = run.store, run.documents
-    time = analyse_time(data, store.documents, run.groups, draws.orders, draws.weights)
+    store, data, column = run.store, run.documents, run.settings.time_blocks
+    blocks = run.time_blocks if run.time_blocks is not None else run.groups
+    time = analyse_time(
+        data, store.documents, blocks, draws.permutations, draws.weights, draws.generator
+    )
     told = condition_losses(
         store.metadata_values,
         store.facts.metadata_values,
         store.documents,
         data,
         draws.weights,
-        run.groups,
+        blocks,
     )
-    return None if time is None and told.empty else TimeRecord(time, told)
+    unit = "groups" if column == "group" else f"blocks of one {column}"
+    return None if time is None and told.empty else TimeRecord(time, told, unit)

@@ -14,9 +14,9 @@ from .measures import TimeResults
 def time_section(record: Record, design: Design) -> Section:
     """E15: experts by period of dated documents, losses by what a masked router is told."""
     time, told = record.time, record.conditions
-    panels = [] if time is None else [_share_panel(time, design)]
+    panels = [] if time is None else [_share_panel(record.unit, time, design)]
     if not told.empty:
-        panels.append(_condition_panel(told))
+        panels.append(_condition_panel(told, record.unit))
     if time is None:
         title, lead = (
             "Told another value",
@@ -31,23 +31,23 @@ def time_section(record: Record, design: Design) -> Section:
     return Section("time", title, lead, panels, group=OVER_TIME)
 
 
-def _condition_panel(told: pd.DataFrame) -> Panel:
+def _condition_panel(told: pd.DataFrame, unit: str) -> Panel:
     once = told.drop_duplicates("own")
     return Panel(
         "time-perplexity",
         "Perplexity by what the router is told",
         "A column that reddens away from its own row is a period (or other value) whose texts need "
-        "its experts; a column of one colour does without them.",
-        f"n = {int(once.documents.sum()):,} documents of {int(once.origins.sum()):,} origins, "
+        "its experts; in a column of one colour no such need shows.",
+        f"n = {int(once.documents.sum()):,} documents of {int(once.blocks.sum()):,} {unit}, "
         f"{int(once.labels.sum()):,} predicted tokens, all MoE layers together. Unit: perplexity "
         "(number), change of the mean loss in nats per token (colour), 95% bootstrap interval over "
-        "origins on hover. Baseline: the same texts under their own value, paired.",
+        f"{unit} on hover. Baseline: the same texts under their own value, paired.",
         {ALL_LAYERS: condition_figure(told)},
         told,
     )
 
 
-def _share_panel(time: TimeResults, design: Design) -> Panel:
+def _share_panel(unit: str, time: TimeResults, design: Design) -> Panel:
     information, trends = time.information, time.trends
     told = "; ".join(
         f"layer {row.layer} {percent(row.share)} of log2 of the number of periods, "
@@ -61,10 +61,10 @@ def _share_panel(time: TimeResults, design: Design) -> Panel:
         "Experts by period",
         "A line that leaves its level is an expert of some years; a dot in its name marks a trend "
         "that shuffled dates do not reach anywhere.",
-        f"n = {int(documents):,} documents of {trends.origins.iloc[0]:,} dated origins. Unit: "
-        "share of the period's untouched tokens, 95% bootstrap interval over origins (from three). "
-        f"Baseline: k/E, and {trends.permutations.iloc[0]:,} shuffles of dates over origins, p "
-        f"family-wise; periods without documents are left out. Information about the period, "
+        f"n = {int(documents):,} documents of {trends.blocks.iloc[0]:,} dated {unit}. Unit: share "
+        f"of the period's untouched tokens, 95% bootstrap interval over {unit} (from three). "
+        f"Baseline: k/E, and {trends.permutations.iloc[0]:,} shuffles of dates over {unit}, p "
+        "family-wise; periods without documents are left out. Information about the period, "
         f"minus its null mean: {told}.",
         {
             str(layer): period_figure(part, trends[trends.layer == layer], design.alpha)

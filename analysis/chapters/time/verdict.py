@@ -19,18 +19,22 @@ def time_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     if time is None:
         return
     information, span = time.information, f"{time.periods[0]} to {time.periods[-1]}"
-    origins = int(information.origins.iloc[0])
+    blocks, unit = int(information.blocks.iloc[0]), record.unit
     if information.family_p_value.isna().any():
         yield Sentence(
             "time",
             "warning",
-            f"No test of time: only {origins} origins carry a date, and {MIN_DOCUMENTS_FOR_P} are "
-            "needed.",
-            "Documents of one origin and date are one observation of their time.",
+            f"No test of time: only {blocks} dated {unit}, or all of one period; "
+            f"{MIN_DOCUMENTS_FOR_P} of more than one are needed.",
+            "What documents of one block have in common counts once (report.time_blocks).",
         )
         return
-    sure = information[information.family_p_value <= design.alpha]
+    half = design.alpha / 2  # two tests ask after time: information and trends
+    sure = information[information.family_p_value <= half]
+    steepest = _steepest(time, half)
     claim = f"No evidence that the routing of any layer changes with time ({span})"
+    if steepest:
+        claim = f"The use of experts follows the years ({span})"
     if not sure.empty:
         claim = f"With time ({span}) the routing of {layer_names(sure)} changes"
     details = by_layer(
@@ -42,12 +46,13 @@ def time_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     )
     yield Sentence(
         "time",
-        "none" if sure.empty else "finding",
-        f"{claim}{_steepest(time, design.alpha)}.",
-        f"{capital(details)}. n = {origins:,} dated origins; unit: information about the period, "
-        f"minus its null mean, as a share of log2 {len(time.periods)} periods; baseline: "
-        f"{information.permutations.iloc[0]:,} shuffles of dates over origins, p family-wise over "
-        "layers (trends: over all experts). Topics that come and go are not told apart from time.",
+        "none" if sure.empty and not steepest else "finding",
+        f"{claim}{steepest}.",
+        f"{capital(details)}. n = {blocks:,} dated {unit}; unit: information about the period, "
+        f"minus its null mean, as a share of log2 {information.periods.iloc[0]} periods; "
+        f"baseline: {information.permutations.iloc[0]:,} shuffles of dates over {unit}, p "
+        "family-wise over layers (trends: over all experts), each at half the level. Topics that "
+        "come and go are not told apart from time.",
     )
 
 
