@@ -39,7 +39,7 @@ def depth_figure(
     """One line per run over the layers.
 
     Args:
-        layers: `compare_measures.layer_measures`.
+        layers: `measures.layer_measures`.
         runs: their names, in the order of the colours.
         column: what is drawn.
         y_title: its name and unit.
@@ -76,7 +76,7 @@ def multiples_figure(
     """A small plot per setting that differs: the measure of every run over the setting's value.
 
     Args:
-        measures: `compare_measures.run_measures`.
+        measures: `measures.run_measures`.
         settings: the differing settings, a column each; index = run.
         column: the measure.
         y_title: its name and unit.
@@ -150,7 +150,7 @@ def explained_figure(seeds: pd.DataFrame, names: Mapping[str, str], alpha: float
     """Share of the variance between runs that settings explain, over what shuffled settings do.
 
     Args:
-        seeds: `compare_seeds.settings_against_seeds`.
+        seeds: `seeds.settings_against_seeds`.
         names: measure → what it is.
         alpha: of the family-wise test.
     """
@@ -174,7 +174,7 @@ def similarity_figure(pairs: pd.DataFrame, runs: Sequence[str]) -> go.Figure:
     """Run × run: mean correlation of matched experts in one layer, with its null in the cell.
 
     Args:
-        pairs: rows of `compare_measures.similarities` of one layer.
+        pairs: rows of `measures.similarities` of one layer.
         runs: names in the order of both axes, which number them from 1.
     """
     place = {run: position for position, run in enumerate(runs)}

@@ -29,13 +29,13 @@ class Comparison:
 
     Attributes:
         runs: what was read.
-        settings: `compare_settings.read_settings`.
-        measures: `compare_measures.run_measures`.
-        seeds: `compare_seeds.settings_against_seeds`.
-        layers: `compare_measures.layer_measures`.
-        curves: `compare_measures.curve_measures`.
-        similarity: `compare_measures.similarities`.
-        matches: `compare_measures.matched_experts`.
+        settings: `settings.read_settings`.
+        measures: `measures.run_measures`.
+        seeds: `seeds.settings_against_seeds`.
+        layers: `measures.layer_measures`.
+        curves: `measures.curve_measures`.
+        similarity: `measures.similarities`.
+        matches: `measures.matched_experts`.
     """
 
     runs: Sequence[ComparedRun]

@@ -16,7 +16,7 @@ MEASURES = {
     "class_share": "what the token class tells",
     "token_share": "what the token tells",
     "max_violation": "the balance",
-}  # column of `compare_measures.run_measures` → what it is
+}  # column of `measures.run_measures` → what it is
 SHUFFLES = 999
 ALPHA = 0.05  # of every test that a comparison makes
 
@@ -34,7 +34,7 @@ def settings_against_seeds(
     """Tests for each measure whether the settings move it more than seeds do.
 
     Args:
-        measures: `compare_measures.run_measures`.
+        measures: `measures.run_measures`.
         settings: what tells runs of different groups apart.
         generator: of the shuffles.
 

@@ -110,7 +110,7 @@ class Section:
         panels: its figures.
         cards: layer → the tokens of each expert.
         profiles: layer → all that is known of each expert.
-        viewer: documents for the token viewer (`sections_examples.viewer_data`).
+        viewer: documents for the token viewer (`chapters.examples.section.viewer_data`).
         notes: warnings or definitions, (term, text).
         listings: long plain text, (summary, text), closed until asked for.
         group: heading in the table of contents, shared by neighbouring chapters.
@@ -176,8 +176,9 @@ def render(page: Page) -> str:
         "tokens": [[visible(token, 40), *places] for token, places in page.search.items()],
         "viewer": next((s.viewer for s in page.sections if s.viewer is not None), None),
     }
-    figures = figures_json(page.sections, page.layers, search)
     links = figure_links(page.sections)
+    search["topic_figure"] = links.get("experts")  # where an address that names a topic leads
+    figures = figures_json(page.sections, page.layers, search)
     return render_template(
         "page.html.j2", SCRIPTS, figures, page=page, palette=PALETTE, figure_of=links
     )

@@ -37,7 +37,7 @@ def saturation_sentences(record: Record, design: Design) -> Iterator[Sentence]:
 
 
 def saturation_claim(frame: pd.DataFrame) -> str:
-    """Says in one sentence when the routing of `saturation.routing_saturation` settled."""
+    """Says in one sentence when the routing of `measures.routing_saturation` settled."""
     steps = settled_steps(frame)
     meaning = f"at least {percent(SETTLED)} of the way from chance to the final choices"
     settled = {layer: step for layer, step in steps.items() if step is not None}

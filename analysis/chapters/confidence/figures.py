@@ -12,7 +12,7 @@ LONGEST_LABEL = 28
 
 
 def confidence_figure(confidence: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
-    """Mass of the chosen experts and margin by topic, one layer (`locality.confidence`)."""
+    """Mass of the chosen experts and margin by topic, one layer (`measures.confidence`)."""
     own = confidence.set_index("topic").reindex([t for t in topics if t in set(confidence.topic)])
     labels = [plot_label(str(topic), LONGEST_LABEL) for topic in own.index]
     bars = [

@@ -18,7 +18,7 @@ from ...html.theme import (
 
 
 def residual_figure(beyond: pd.DataFrame, alpha: float) -> go.Figure:
-    """Residual statistic over its null mean, by layer (`beyond_vocabulary.beyond_vocabulary`)."""
+    """Residual statistic over its null mean, by layer (`measures.beyond_vocabulary`)."""
     layers = [f"layer {layer}" for layer in beyond.layer]
     hover = [
         f"<b>layer {row.layer}</b><br>{row.ratio:.3g} times the mean of shuffled topics<br>95% of "

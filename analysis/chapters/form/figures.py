@@ -35,7 +35,7 @@ def forms_figure(forms: pd.DataFrame) -> go.Figure:
 
 
 def class_heatmap(cells: pd.DataFrame, limit: float) -> go.Figure:
-    """log2 ratio of a token class's share to all tokens, one layer (`forms.class_cells`)."""
+    """log2 ratio of a token class's share to all tokens, one layer (`measures.class_cells`)."""
     table = cells.pivot_table(index="class", columns="expert", values="log2_ratio", sort=False)
     hover = [
         f"{percent(row.share, 3)} of {row.tokens:,} tokens, all tokens "

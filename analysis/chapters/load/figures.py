@@ -24,7 +24,7 @@ MOST_BARS = 96  # of one figure; more are drawn as points, their intervals on ho
 
 
 def load_figure(load: pd.DataFrame) -> go.Figure:
-    """Bars of the share of tokens per expert, one layer (rows of `load.expert_load`)."""
+    """Bars of the share of tokens per expert, one layer (rows of `measures.expert_load`)."""
     hover = [
         f"<b>{expert_name(row.layer, row.expert)}</b><br>{percent(row.share, 3)} of tokens"
         f"<br>{percent_interval(row.low, row.high, 3)}"
@@ -49,7 +49,7 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
     """Share of each topic's tokens per expert, one layer: bars, or points where there are many.
 
     Args:
-        cells: rows of `topics.topic_expert_cells` of one layer.
+        cells: rows of `cells.topic_expert_cells` of one layer.
         topics: all topics, in the order that gives them their colours.
     """
     traces = []
@@ -86,7 +86,7 @@ def topic_load_figure(cells: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
 
 
 def balance_figure(balance: pd.DataFrame) -> go.Figure:
-    """MaxVio by layer with intervals (rows of `load.layer_balance`)."""
+    """MaxVio by layer with intervals (rows of `measures.layer_balance`)."""
     hover = [
         f"<b>layer {row.layer}</b><br>MaxVio {number(row.max_violation)}<br>"
         f"{interval_text(row.max_violation_low, row.max_violation_high, 3)}<br>chance adds at "

@@ -24,7 +24,7 @@ LONGEST_LABEL = 28
 
 
 def pair_figure(pairs: pd.DataFrame, limit: float) -> go.Figure:
-    """log2 of observed over expected pairs, one layer (`coactivation.coactivation_pairs`)."""
+    """log2 of observed over expected pairs, one layer (`measures.coactivation_pairs`)."""
     table = pairs.pivot_table(index="expert", columns="other", values="log2_ratio", dropna=False)
     labels = expert_labels([int(expert) for expert in table.index])
     lift = pairs.pivot_table(index="expert", columns="other", values="lift", dropna=False)
@@ -55,7 +55,7 @@ def flow_figure(drawn: pd.DataFrame) -> go.Figure:
     """Sankey diagram of first choices from layer to layer.
 
     Args:
-        drawn: the bands (rows of `coactivation.layer_flow`).
+        drawn: the bands (rows of `measures.layer_flow`).
     """
     nodes = _nodes(drawn)
     place = {node: index for index, node in enumerate(nodes.index)}

@@ -19,7 +19,7 @@ from ...html.theme import (
 
 
 def masked_figure(masked: pd.DataFrame) -> go.Figure:
-    """Share of [MASK] and of untouched tokens per expert, one layer (`strata.masked_experts`)."""
+    """Share of [MASK] and of untouched tokens per expert, one layer (`measures.masked_experts`)."""
     hover = [
         f"<b>{expert_name(row.layer, row.expert)}</b><br>{percent(row.masked_share, 3)} of [MASK] "
         f"tokens<br>{percent(row.untouched_share, 3)} of untouched tokens<br>log2 ratio "
@@ -49,7 +49,7 @@ def masked_figure(masked: pd.DataFrame) -> go.Figure:
 
 
 def stratum_figure(strata: pd.DataFrame) -> go.Figure:
-    """Share of every stratum's tokens per expert, one layer (`load.stratum_load`)."""
+    """Share of every stratum's tokens per expert, one layer (`measures.stratum_load`)."""
     table = strata.pivot_table(index="stratum", columns="expert", values="share", sort=False)
     heatmap = go.Heatmap(
         x=expert_labels([int(x) for x in table.columns]),
@@ -75,7 +75,7 @@ def stratum_figure(strata: pd.DataFrame) -> go.Figure:
 
 
 def entropy_figure(entropy: pd.DataFrame) -> go.Figure:
-    """Mean router entropy by layer, a line per stratum (`strata.router_entropy`)."""
+    """Mean router entropy by layer, a line per stratum (`measures.router_entropy`)."""
     traces = [
         go.Scatter(
             x=[f"layer {layer}" for layer in own.layer],

@@ -14,8 +14,8 @@ def period_figure(shares: pd.DataFrame, trends: pd.DataFrame, alpha: float) -> g
     """Share of tokens by period, a line per expert, of one layer.
 
     Args:
-        shares: `time.share_by_period` of the layer.
-        trends: `time.expert_trends` of the layer; of more than 8 experts the steepest are drawn,
+        shares: `measures.share_by_period` of the layer.
+        trends: `measures.expert_trends` of the layer; of more than 8 experts the steepest are drawn,
             and a dot in the name marks those with a p at or below alpha.
         alpha: family-wise error rate.
     """

@@ -21,7 +21,7 @@ ROW_HEIGHT, FRAME_HEIGHT, LONGEST_LABEL = 30, 190, 28
 def distance_figure(
     distances: pd.DataFrame, order: Sequence[str], topics: Sequence[str], limit: float
 ) -> go.Figure:
-    """Distance over its noise ceiling, topic by topic, one layer (`topic_map.topic_map`).
+    """Distance over its noise ceiling, topic by topic, one layer (`measures.topic_map`).
 
     Args:
         distances: rows of one layer.
@@ -54,7 +54,7 @@ def distance_figure(
 
 
 def points_figure(points: pd.DataFrame, topics: Sequence[str]) -> go.Figure:
-    """Documents by their expert shares, one layer (`topic_map.document_points`)."""
+    """Documents by their expert shares, one layer (`measures.document_points`)."""
     traces = []
     for index, topic in enumerate(topics):
         own, style = points[points.topic == topic], topic_style(index)

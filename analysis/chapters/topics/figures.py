@@ -36,7 +36,7 @@ def topic_heatmap(
     """log2 ratio of a topic's share to the mean of all topics, one layer.
 
     Args:
-        cells: rows of `topics.topic_expert_cells` of one layer.
+        cells: rows of `cells.topic_expert_cells` of one layer.
         topics: all topics; row i belongs to topic i.
         limit: end of the colour scale (log2), one for all layers.
         alpha: a dot marks cells with a family-wise p at or below it.

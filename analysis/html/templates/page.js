@@ -174,7 +174,7 @@ const moescope = (() => {
     if (layer >= 0) setLayer(layer);
     const topic = (figures.topics ?? []).indexOf(parts.get("topic"));
     linkTopic(topic >= 0 ? topic : null);
-    if (topic >= 0) id ??= "figure-topics";
+    if (topic >= 0) id ??= figures.topic_figure;
     const known = layer >= 0 || !parts.has("layer"); // an expert of a layer that is not here is nobody
     if (parts.has("expert") && known) id ??= `L${figures.layers[state.layer]}E${parts.get("expert")}`;
     const target = id && document.getElementById(id);
