@@ -15,7 +15,7 @@ def period_figure(shares: pd.DataFrame, trends: pd.DataFrame, alpha: float) -> g
 
     Args:
         shares: `measures.share_by_period` of the layer.
-        trends: `measures.expert_trends` of the layer; of more than 8 experts the steepest are drawn,
+        trends: `measures.expert_trends` of the layer; of more than 8, the steepest are drawn,
             and a dot in the name marks those with a p at or below alpha.
         alpha: family-wise error rate.
     """
