@@ -102,11 +102,14 @@ def cut_probability(masking: SpanMasking) -> float:
     The left side is the mean length of a geometric run that is clipped at m = `max_words`.
     """
     longest, mean = masking.max_words, masking.mean_words
-    if mean >= longest:
+
+    def too_long(q: float) -> float:
+        return (1 - (1 - q) ** longest) / q - mean
+
+    smallest = 1e-9  # below it rounding drowns the left side
+    if mean >= longest or too_long(smallest) <= 0:
         return 0.0
-    if mean == 1:
-        return 1.0
-    return float(brentq(lambda q: (1 - (1 - q) ** longest) / q - mean, 1e-9, 1.0))
+    return 1.0 if mean == 1 else float(brentq(too_long, smallest, 1.0))
 
 
 STRATEGIES: dict[str, Strategy] = {

@@ -4,7 +4,7 @@ It is the share of a token's finally chosen experts that the snapshot chose too,
 2409.02060, section 5.1). By chance it is the number of experts per token over E.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ def shared_choices(
 
 
 def _choices(
-    observer: Observer, batches: list[Mapping[str, Tensor]], measured: np.ndarray
+    observer: Observer, batches: Sequence[Mapping[str, Tensor]], measured: np.ndarray
 ) -> np.ndarray:
     """Returns the experts (N, L, k) int16 of the measured documents' untouched tokens."""
     chosen = []

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -206,6 +206,7 @@ def test_spans_are_no_longer_than_the_budget() -> None:
     assert np.diff(np.flatnonzero(starts), append=40).max() == 2
 
 
+@example(mean=7.999999999999999, longest=8)
 @given(mean=st.floats(1, 8), longest=st.integers(8, 30))
 def test_cut_probability_gives_the_clipped_mean(mean: float, longest: int) -> None:
     masking = SpanMasking(
