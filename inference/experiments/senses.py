@@ -21,16 +21,20 @@ from ..recording.recorder import real_positions
 from ..recording.split import Split
 from ..store.schema import SENSE_FIELDS, SENSES_FILE
 
-COLUMNS = ("text", "token", "sense")
+COLUMNS, GROUP = ("text", "token", "sense"), "group"
 
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text in which every occurrence of a token, a whole word, has one sense."""
+    """A text in which every occurrence of a token, a whole word, has one sense.
+
+    `group` is what texts of one author or source share; "" = the text by itself.
+    """
 
     text: str
     token: str
     sense: str
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,17 @@ class Occurrence:
 
 
 class SenseColumns:
-    """The columns of a file of labelled texts, for the readers of tables."""
+    """The columns of a file of labelled texts, for the readers of tables; a group is optional."""
+
+    def __init__(self) -> None:
+        self._has_group = False
 
     def names(self) -> list[str]:
-        return list(COLUMNS)
+        return [*COLUMNS, GROUP] if self._has_group else list(COLUMNS)
 
     def check(self, present: Iterable[str], where: str) -> None:
         there = list(present)
+        self._has_group = GROUP in there
         for name in COLUMNS:
             if name not in there:
                 raise UserError(
@@ -60,7 +68,7 @@ class SenseColumns:
 
 
 def read_senses(path: Path) -> list[LabelledText]:
-    """Reads JSON Lines, CSV or Parquet with the columns text, token and sense.
+    """Reads JSON Lines, CSV or Parquet with the columns text, token, sense and, if wanted, group.
 
     Raises:
         UserError: no such file, no such column, or a value that is empty or no text; names the
@@ -74,7 +82,10 @@ def read_senses(path: Path) -> list[LabelledText]:
         for name in COLUMNS:
             if not isinstance(row[name], str) or not row[name].strip():
                 raise UserError(f"{path} {place}: {name}={row[name]!r} is empty or no text")
-        labelled = LabelledText(row["text"], row["token"].strip(), row["sense"].strip())
+        group = row.get(GROUP) or ""
+        if not isinstance(group, str):
+            raise UserError(f"{path} {place}: {GROUP}={group!r} is no text")
+        labelled = LabelledText(row["text"], row["token"].strip(), row["sense"].strip(), group)
         if not _standing(labelled):
             raise UserError(f"{path} {place}: the word {labelled.token!r} is not in the text")
         texts.append(labelled)
@@ -187,6 +198,7 @@ def _write(
 ) -> None:
     columns = {
         "text": [o.text for o in found],
+        "group": [texts[o.text].group for o in found],
         "token": [texts[o.text].token for o in found],
         "sense": [texts[o.text].sense for o in found],
         "spelling": [o.spelling for o in found],

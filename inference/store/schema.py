@@ -67,6 +67,7 @@ METADATA_VALUE_FIELDS = [
 ]
 SENSE_FIELDS = [
     pa.field("text", pa.int32()),
+    pa.field("group", pa.string()),
     pa.field("token", pa.string()),
     pa.field("sense", pa.string()),
     pa.field("spelling", pa.string()),

@@ -84,11 +84,17 @@ def test_chance_is_of_the_experts_that_tokens_have() -> None:
 @pytest.mark.parametrize(
     ("rates", "steps", "says"),
     [
-        ({10: {0: 0.9, 2: 0.9}, 20: {0: 1, 2: 1}}, {0: 10, 2: 10}, "by the first snapshot"),
-        ({10: {0: 0.9, 2: 0.3}, 20: {0: 1, 2: 1}}, {0: 10, 2: 20}, "by step 20, layer 2 last"),
-        ({10: {0: 0.9, 2: 0.3}, 20: {0: 1, 2: 0.5}}, {0: 10, 2: None}, "at step 20 in layer 2"),
-        ({10: {0: 0.9, 2: 0.9}, 20: {0: 0.5, 2: 1}}, {0: None, 2: 10}, "at step 20 in layer 0"),
+        ({10: {0: 0.95, 2: 0.95}, 20: {0: 1, 2: 1}}, {0: 10, 2: 10}, "by the first snapshot"),
+        ({10: {0: 0.95, 2: 0.3}, 20: {0: 1, 2: 1}}, {0: 10, 2: 20}, "by step 20, layer 2 last"),
+        ({10: {0: 0.95, 2: 0.3}, 20: {0: 1, 2: 0.5}}, {0: 10, 2: None}, "layer 2 not yet at least"),
+        (
+            {10: {0: 0.95, 2: 0.95}, 20: {0: 0.5, 2: 1}},
+            {0: None, 2: 10},
+            "layer 0 not yet at least",
+        ),
         ({10: {0: 0.3, 2: 0.3}}, {0: None, 2: None}, "no layer was"),
+        ({10: {0: 0.85, 2: 1}}, {0: None, 2: 10}, "hether layer 0 had settled by step 10 cannot"),
+        ({10: {0: 0.88, 2: 1}, 20: {0: 1, 2: 1}}, {0: 20, 2: 10}, "by step 20, layer 0 last"),
     ],
 )
 def test_when_routing_settled(
@@ -103,3 +109,21 @@ def test_when_routing_settled(
 def test_without_snapshots_there_is_nothing() -> None:
     frame, inputs = planted_saturation({})
     assert routing_saturation(frame, *inputs).empty
+
+
+def test_groups_of_alike_documents_widen_the_interval() -> None:
+    frame, inputs = planted_saturation({10: {0: 0.85, 2: 0.85}})
+    row_of = dict(zip(inputs[0]["document"], range(40), strict=True))
+    group = frame["document"].map(row_of) // 5
+    frame["shared"] = np.where(group % 2 == 0, frame["chosen"], (0.7 * frame["chosen"]).astype(int))
+    names = [f"g{row // 5}" for row in range(40)]
+    alone, together = (
+        routing_saturation(frame, *inputs, groups).iloc[0] for groups in (None, names)
+    )
+    assert alone.saturation == together.saturation
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+    assert (alone.groups, together.groups) == (40, 8)
+    few = routing_saturation(frame, *inputs, ["one"] * 20 + ["two"] * 20)
+    assert not few.settled.any()
+    assert not few.moving.any()
+    assert "cannot be told" in saturation_claim(few)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from moescope.analysis.chapters.senses.measures import (
     SensesRecord,
@@ -33,9 +34,9 @@ def planted(
         own[1, text % 2] += effect
         shares = np.exp(own) / np.exp(own).sum(-1, keepdims=True)
         for _ in range(generator.integers(1, 4)):
-            rows.append((text, token, f"sense {text % 2}", f" {token}", 1))
+            rows.append((text, "", token, f"sense {text % 2}", f" {token}", 1))
             counts.append([generator.multinomial(2, p) for p in shares])
-    columns = ["text", "token", "sense", "spelling", "num_tokens"]
+    columns = ["text", "group", "token", "sense", "spelling", "num_tokens"]
     return pd.DataFrame(rows, columns=columns), np.array(counts)
 
 
@@ -159,3 +160,23 @@ def test_the_chapter_names_what_is_left_out_and_is_absent_without_senses() -> No
     )
     draws = Draws(np.random.default_rng(0), documents=1, permutations=9, weights=np.ones((1, 1)))
     assert measure_senses(run, draws) is None
+
+
+def test_texts_of_a_group_count_once() -> None:
+    """Five texts of one author route alike: text by text that passes for a sense."""
+    rejected = {True: 0, False: 0}
+    for seed in range(30):
+        generator = np.random.default_rng([13, seed])
+        own = np.repeat(generator.normal(0, 1.2, (24, 2, 6)), 5, axis=0)
+        shares = np.exp(own) / np.exp(own).sum(-1, keepdims=True)
+        counts = generator.multinomial(3, shares)
+        frame = pd.DataFrame({"text": range(120), "token": "mean", "spelling": "mean"})
+        frame["sense"] = [f"sense {text // 5 % 2}" for text in range(120)]
+        for grouped in rejected:
+            groups = [f"author {text // 5}" if grouped else "" for text in range(120)]
+            found = sense_routing(frame.assign(group=groups), counts, LAYERS, 39, generator)
+            assert found.tokens.groups.tolist() == [24 if grouped else 120] * 2
+            assert found.tokens.texts.tolist() == [120] * 2
+            rejected[grouped] += found.tokens.family_p_value.min() <= 0.05
+    most = stats.binom.ppf(0.9999, 30, 0.05)
+    assert rejected[True] <= most < rejected[False]

@@ -1,5 +1,6 @@
 """E14 within a run: how much of its final routing each snapshot of the training already had."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,15 @@ from ...statistics.bootstrap import interval
 from ...statistics.draws import Draws
 
 SETTLED = 0.8  # of the way from chance to full agreement with the final choices
+PLATEAU = 0.1  # of that way, which a settled layer may still go until the last snapshot
 
 
 def routing_saturation(
-    saturation: pd.DataFrame, documents: pd.DataFrame, data: DocumentCounts, weights: np.ndarray
+    saturation: pd.DataFrame,
+    documents: pd.DataFrame,
+    data: DocumentCounts,
+    weights: np.ndarray,
+    groups: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Share of the finally chosen experts that a snapshot chose for the same token, too.
 
@@ -24,60 +30,75 @@ def routing_saturation(
         saturation: saturation.parquet.
         documents: documents.parquet, which names the documents.
         data: per-document counts.
-        weights: (B, D) bootstrap weights.
+        weights: (B, D) bootstrap weights; a group takes those of its first document.
+        groups: (D) group of each document; None = each its own.
 
     Returns:
-        One row per snapshot and layer: `step`, `layer`, `saturation` with the 95%
-        document-bootstrap interval `low`, `high`, `chance` (finally chosen experts per token over
-        E: k/E if no slot is empty), `load_chance` (Σ q²/k with q the
-        final share of tokens per expert: what two tokens at random have in common), `settled`
-        (whether (saturation − chance) / (1 − chance) is at least 0.8 here and in all later
-        snapshots), `choices` (finally chosen slots compared), `documents`. Empty without snapshots.
+        One row per snapshot and layer: `step`, `layer`, `saturation` with its 95% bootstrap
+        interval `low`, `high` over groups, `chance` (finally chosen experts per token over E: k/E
+        if no slot is empty), `load_chance` (Σ q²/k with q the final share of tokens per expert:
+        what two tokens at random have in common), `rise_high` (97.5% of what saturation still
+        rises until the last snapshot, as a share of the way from chance to 1), `settled` (whether
+        here and in all later snapshots at least 0.8 of that way lie below `low`, and `rise_high`
+        is at most 0.1), `moving` (whether 0.8 of the way lie above `high`), `choices` (finally
+        chosen slots compared), `groups`, `documents`. Empty without snapshots.
     """
     row_of = {name: row for row, name in enumerate(data.ids)}
     names = documents.set_index("document")["id"].astype(str)
     frame = saturation.assign(row=[row_of.get(names[d], -1) for d in saturation["document"]])
     frame = frame[frame["row"] >= 0]
-    records = []
-    for _, part in frame.groupby(["step", "layer"]):
-        step, layer = (int(part[name].iloc[0]) for name in ("step", "layer"))
-        position = data.layers.index(layer)
-        rows = part["row"].to_numpy()
-        counts = part[["shared", "chosen"]].to_numpy(dtype=float)
-        drawn = weights[:, rows].astype(float) @ counts
-        of_chosen = drawn[:, 0] / np.where(drawn[:, 1] > 0, drawn[:, 1], np.nan)
-        low, high = interval(of_chosen, len(rows))
-        shared, chosen = counts.sum(axis=0)
-        load = data.counts[rows, position].sum(axis=0) / data.tokens[rows].sum()
-        per_token = data.counts[rows, position].sum() / data.tokens[rows].sum()
-        records.append(
-            {
-                "step": step,
-                "layer": layer,
-                "saturation": shared / max(chosen, 1),
-                "low": float(low),
-                "high": float(high),
-                "chance": per_token / data.num_experts,
-                "load_chance": (load**2).sum() / max(load.sum(), 1e-12),
-                "choices": int(chosen),
-                "documents": len(rows),
-            }
-        )
-    columns = ["step", "layer", "saturation", "low", "high", "chance", "load_chance"]
-    result = pd.DataFrame(records, columns=[*columns, "choices", "documents"])
-    return result.assign(settled=_settled(result))
+    of_row, first = pd.factorize(np.asarray(groups if groups else data.ids, dtype=object))[0], {}
+    for row, group in enumerate(of_row.tolist()):
+        first.setdefault(group, row)
+    places = np.array([first[group] for group in of_row.tolist()])
+    records: list[dict[str, float]] = []
+    for layer, own in frame.groupby("layer"):
+        position, last = data.layers.index(int(layer)), None
+        for step, part in sorted(own.groupby("step"), reverse=True):
+            rows = part["row"].to_numpy()
+            load = data.counts[rows, position].sum(axis=0) / data.tokens[rows].sum()
+            chance = float(load.sum()) / data.num_experts
+            counts = part[["shared", "chosen"]].to_numpy(dtype=float)
+            drawn = weights[:, places[rows]].astype(float) @ counts
+            of_chosen = drawn[:, 0] / np.where(drawn[:, 1] > 0, drawn[:, 1], np.nan)
+            last = of_chosen if last is None else last
+            number = len(np.unique(places[rows]))
+            low, high = interval(of_chosen, number)
+            shared, chosen = counts.sum(axis=0)
+            records.append(
+                {
+                    "step": int(step),
+                    "layer": int(layer),
+                    "saturation": shared / max(chosen, 1),
+                    "low": float(low),
+                    "high": float(high),
+                    "chance": chance,
+                    "load_chance": (load**2).sum() / max(load.sum(), 1e-12),
+                    "rise_high": float(interval((last - of_chosen) / (1 - chance), number)[1]),
+                    "choices": int(chosen),
+                    "groups": number,
+                    "documents": len(rows),
+                }
+            )
+    columns = ["step", "layer", "saturation", "low", "high", "chance", "load_chance", "rise_high"]
+    result = pd.DataFrame(records, columns=[*columns, "choices", "groups", "documents"])
+    result = result.sort_values(["step", "layer"], ignore_index=True)
+    wanted = result["chance"] + SETTLED * (1 - result["chance"])
+    return result.assign(
+        settled=_settled(result, (result["low"] >= wanted) & (result["rise_high"] <= PLATEAU)),
+        moving=result["high"] < wanted,
+    )
 
 
-def _settled(frame: pd.DataFrame) -> np.ndarray:
+def _settled(frame: pd.DataFrame, near: pd.Series) -> np.ndarray:
     """Whether each row and all later ones of its layer are near the final choices."""
-    near = frame["saturation"] - frame["chance"] >= SETTLED * (1 - frame["chance"])
     later = near[::-1].groupby(frame["layer"][::-1]).cummin()
     settled: np.ndarray = later[::-1].to_numpy(dtype=bool)
     return settled
 
 
 def settled_steps(frame: pd.DataFrame) -> dict[int, int | None]:
-    """Layer → first snapshot from which it stays settled; None = not before the last one."""
+    """Layer → first snapshot from which it stays settled; None = of none that is sure."""
     steps: dict[int, int | None] = {}
     for layer in sorted(set(frame["layer"].tolist())):
         own = frame.loc[frame["settled"] & (frame["layer"] == layer), "step"]
@@ -100,5 +121,7 @@ def measure_checkpoints(run: RunData, draws: Draws) -> CheckpointsRecord:
     """Computes the record."""
     store = run.store
     return CheckpointsRecord(
-        routing_saturation(store.saturation, store.documents, run.documents, draws.weights)
+        routing_saturation(
+            store.saturation, store.documents, run.documents, draws.weights, run.group_names
+        )
     )

@@ -34,11 +34,12 @@ def _panels(frame: pd.DataFrame) -> list[Panel]:
         Panel(
             "saturation",
             "When routing settled",
-            "A line that is high early is a layer that knew early which expert takes which token; "
+            "A line that is high early is a layer that sent tokens to their final experts early; "
             "one that climbs to the end was still moving when training stopped.",
-            f"n = {first.documents:,} documents, {int(frame.choices.min()):,} choices of untouched "
-            "tokens per layer and snapshot. Unit: share of the finally chosen experts that the "
-            f"snapshot chose for the same token, 95% document-bootstrap interval. Baseline: "
+            f"n = {first.groups:,} groups ({first.documents:,} documents), "
+            f"{int(frame.choices.min()):,} choices of untouched tokens per layer and "
+            "snapshot. Unit: share of the finally chosen experts that the "
+            f"snapshot chose for the same token, 95% interval by a bootstrap of groups. Baseline: "
             "experts per token over E (k/E where no slot is empty), and two random tokens under "
             "the final load (dotted).",
             {ALL_LAYERS: saturation_figure(frame)},

@@ -1,7 +1,7 @@
 """E16, senses: how differently one token is routed in texts that use it in different senses.
 
 The measure is that of the interpretable-moes project (distance between a token's routing by sense
-and overall); new is the null: the same texts, their senses permuted.
+and overall); new is the null: the same groups of texts, their senses permuted.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,13 @@ from ...statistics.permutations import (
     permutation_p,
     permuted_sums,
     permuted_topics,
+    topic_sums,
 )
 
 MIN_OCCURRENCES = 20  # of a token in a sense; below, the sense is left out
-TOKEN_COLUMNS = ["token", "spelling", "layer", "senses", "occurrences", "texts"]
+TOKEN_COLUMNS = ["token", "spelling", "layer", "senses", "occurrences", "texts", "groups"]
 NULL_COLUMNS = ["distance", "null_mean", "null_high", "excess", "p_value", "family_p_value"]
-SENSE_COLUMNS = ["token", "sense", "layer", "occurrences", "texts", "distance", "null_mean"]
+SENSE_COLUMNS = ["token", "sense", "layer", "occurrences", "groups", "distance", "null_mean"]
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class SensesRecord:
 
     Attributes:
         tokens: one row per token and layer: `spelling` (its tokens, joined by "|"), `senses`,
-            `occurrences`, `texts`, `distance` (mean over senses of the Jensen–Shannon distance
-            between the routing in a sense and overall, 0 to `largest_distance`), `null_mean` and
-            `null_high` (97.5%) under permutation of senses over texts, `excess` = distance −
-            null_mean, `p_value`, and `family_p_value` over all tokens and layers.
+            `occurrences`, `texts`, `groups`, `distance` (mean over senses of the Jensen–Shannon
+            distance between the routing in a sense and overall, 0 to `largest_distance`),
+            `null_mean` and `null_high` (97.5%) under permutation of senses over groups, `excess` =
+            distance − null_mean, `p_value`, and `family_p_value` over all tokens and layers.
         senses: one row per token, sense and layer: its own `distance` and `null_mean`.
         left_out: one row per sense that is too rare to be tested, or whose token has no second
-            sense: `token`, `sense`, `occurrences`, `texts`.
+            sense: `token`, `sense`, `occurrences`, `groups`.
     """
 
     tokens: pd.DataFrame
@@ -50,12 +51,13 @@ class SensesRecord:
 
 @dataclass(frozen=True)
 class _Token:
-    """Choices of one token by text: one spelling, senses that are frequent enough.
+    """Choices of one token by group: one spelling, senses that are frequent enough.
 
     Attributes:
-        counts: (D, L, E) choices summed over the text's occurrences.
-        sense_ids: (D,) index into `senses`.
-        occurrences: (D,).
+        counts: (U, L, E) choices summed over the occurrences that a group has in a sense.
+        sense_ids: (U,) index into `senses`.
+        occurrences: (U,).
+        texts: how many the groups hold.
     """
 
     name: str
@@ -64,6 +66,7 @@ class _Token:
     counts: np.ndarray
     sense_ids: np.ndarray
     occurrences: np.ndarray
+    texts: int
 
 
 def sense_routing(
@@ -76,7 +79,8 @@ def sense_routing(
     """Tests every token of a store.
 
     A token counts in its most frequent spelling alone: another number of pieces, or a capital,
-    is another token. A text is the unit: its sense is permuted with all its occurrences.
+    is another token. A group is the unit (a text without one is its own): its sense is permuted
+    with all its occurrences.
 
     Args:
         occurrences: `RoutingStore.senses`.
@@ -140,10 +144,12 @@ def largest_distance(senses: int) -> float:
 def _testable(occurrences: pd.DataFrame, counts: np.ndarray) -> tuple[list[_Token], pd.DataFrame]:
     """Sorts out which tokens and senses are frequent enough."""
     tokens, left_out = [], []
-    for name, own in occurrences.groupby("token", sort=True):
+    alone = [f"text {text}" for text in occurrences.text]
+    units = np.where(occurrences.group.fillna("") == "", alone, occurrences.group)
+    for name, own in occurrences.assign(unit=units).groupby("token", sort=True):
         spelling = str(own.spelling.mode().iloc[0])  # the first of equally frequent ones
         own = own[own.spelling == spelling]
-        sizes = own.groupby("sense", sort=True).text.agg(["size", "nunique"])
+        sizes = own.groupby("sense", sort=True).unit.agg(["size", "nunique"])
         enough = (sizes["size"] >= MIN_OCCURRENCES) & (sizes["nunique"] >= MIN_DOCUMENTS_FOR_P)
         if enough.sum() < 2:
             enough[:] = False
@@ -151,20 +157,29 @@ def _testable(occurrences: pd.DataFrame, counts: np.ndarray) -> tuple[list[_Toke
             left_out.append((str(name), str(sense), int(row["size"]), int(row["nunique"])))
         kept = own[own.sense.isin(sizes.index[enough])]
         if not kept.empty:
-            tokens.append(_by_text(str(name), spelling, kept, counts))
-    columns = ["token", "sense", "occurrences", "texts"]
+            tokens.append(_by_group(str(name), spelling, kept, counts))
+    columns = ["token", "sense", "occurrences", "groups"]
     return tokens, pd.DataFrame(left_out, columns=columns)
 
 
-def _by_text(name: str, spelling: str, rows: pd.DataFrame, counts: np.ndarray) -> _Token:
-    """Sums a token's choices over the occurrences in one text."""
+def _by_group(name: str, spelling: str, rows: pd.DataFrame, counts: np.ndarray) -> _Token:
+    """Sums a token's choices over the occurrences that a group has in one sense."""
     senses = sorted(rows.sense.unique())
-    texts, place = np.unique(rows.text.to_numpy(), return_inverse=True)
-    sums = np.zeros((len(texts), *counts.shape[1:]), dtype=np.int64)
-    np.add.at(sums, place, counts[rows.index.to_numpy()])
-    sense_ids = np.zeros(len(texts), dtype=np.int64)
-    sense_ids[place] = [senses.index(sense) for sense in rows.sense]
-    return _Token(name, spelling, senses, sums, sense_ids, np.bincount(place))
+    of_rows = np.array([senses.index(sense) for sense in rows.sense])
+    numbers = np.unique(rows.unit.to_numpy(dtype=str), return_inverse=True)[1]
+    _, first, place = np.unique(
+        numbers * len(senses) + of_rows, return_index=True, return_inverse=True
+    )
+    sums = topic_sums(counts[rows.index.to_numpy()].astype(np.int64), place, len(first))
+    return _Token(
+        name=name,
+        spelling=spelling,
+        senses=senses,
+        counts=sums,
+        sense_ids=of_rows[first],
+        occurrences=np.bincount(place),
+        texts=rows.text.nunique(),
+    )
 
 
 def _token_rows(
@@ -188,11 +203,11 @@ def _token_rows(
     }
     facts = pd.DataFrame(
         [
-            (token.name, token.spelling, len(token.senses), len(token.sense_ids))
+            (token.name, token.spelling, len(token.senses), token.texts, len(token.sense_ids))
             for token in tokens
             for _ in layers
         ],
-        columns=["token", "spelling", "senses", "texts"],
+        columns=["token", "spelling", "senses", "texts", "groups"],
     )
     facts["layer"] = np.tile(layers, len(tokens))
     facts["occurrences"] = np.repeat([token.occurrences.sum() for token in tokens], len(layers))
@@ -210,7 +225,7 @@ def _sense_rows(
             "sense": np.repeat(token.senses, len(layers)),
             "layer": np.tile(layers, number),
             "occurrences": np.repeat(sizes, len(layers)),
-            "texts": np.repeat(np.bincount(token.sense_ids, minlength=number), len(layers)),
+            "groups": np.repeat(np.bincount(token.sense_ids, minlength=number), len(layers)),
             "distance": distance.ravel(),
             "null_mean": null_mean.ravel(),
         }

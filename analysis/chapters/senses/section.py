@@ -29,10 +29,10 @@ def senses_section(record: Record, design: Design) -> Section:
                 "A filled point is a token whose experts depend on what it means (family-wise over "
                 "tokens and layers); the grey bar is what chance gives one token alone.",
                 f"n = {int(sizes.occurrences.sum()):,} occurrences of {len(sizes)} tokens in "
-                f"{int(sizes.texts.sum()):,} texts. Unit: Jensen–Shannon distance between the "
-                "routing in a sense and overall, mean over senses, at most "
-                f"{largest_text(frame)}. Baseline: 97.5% of "
-                f"{permutations:,} permutations of the senses over the texts.",
+                f"{int(sizes.texts.sum()):,} texts of {int(sizes.groups.sum()):,} groups. "
+                "Unit: Jensen–Shannon distance between the routing in a sense and overall, mean "
+                f"over senses, at most {largest_text(frame)}. Baseline: 97.5% of "
+                f"{permutations:,} permutations of the senses over groups of texts.",
                 {
                     str(layer): senses_figure(own, permutations, design.alpha)
                     for layer, own in frame.groupby("layer", sort=False)
@@ -45,8 +45,8 @@ def senses_section(record: Record, design: Design) -> Section:
         (
             "Left out",
             f"“{visible(row.token)}” as “{visible(row.sense, LONGEST_SENSE)}”: "
-            f"{row.occurrences:,} occurrences in {row.texts:,} texts; each of at least two senses "
-            f"needs {MIN_OCCURRENCES} in 10 texts",
+            f"{row.occurrences:,} occurrences in {row.groups:,} groups; each of at least two "
+            f"senses needs {MIN_OCCURRENCES} in 10 groups of texts",
         )
         for row in rows(left_out)
     ]

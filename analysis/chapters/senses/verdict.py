@@ -57,9 +57,10 @@ def sense_sentences(record: Record, design: Design) -> Iterator[Sentence]:
         "none" if found.empty else "finding",
         claim,
         f"{capital(details)}. n = {int(tokens.occurrences.sum()):,} occurrences in "
-        f"{int(tokens.texts.sum()):,} texts; unit: Jensen–Shannon distance between the routing in "
-        f"a sense and overall, at most {largest_text(frame)}; baseline: senses permuted over "
-        "texts; p family-wise over tokens and layers.",
+        f"{int(tokens.texts.sum()):,} texts of {int(tokens.groups.sum()):,} groups; "
+        "unit: Jensen–Shannon distance between the routing in a sense and overall, at most "
+        f"{largest_text(frame)}; baseline: senses permuted over "
+        "groups of texts; p family-wise over tokens and layers.",
     )
 
 
