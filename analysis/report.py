@@ -15,6 +15,7 @@ from ..configs.progress import console
 from ..configs.stage import StageRun
 from ..configs.stages import REPORT
 from .chapters import Records, draw_sections, measure_chapters, told, write_verdict
+from .data.csv import write_csv
 from .data.run import RunData, read_run
 from .html.aim import track_report
 from .html.images import write_images
@@ -94,7 +95,7 @@ def write_tables(folder: Path, sections: Sequence[Section]) -> None:
     for section in sections:
         tables = {panel.name: panel.table for panel in section.panels} | dict(section.tables)
         for name, table in tables.items():
-            table.to_csv(folder / f"{name}.csv", index=False)
+            write_csv(table, folder / f"{name}.csv")
 
 
 def summarise(run: RunData, records: Records, verdict: Sequence[Sentence]) -> dict[str, Any]:

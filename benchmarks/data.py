@@ -75,7 +75,9 @@ def time_tokenising(config: Config) -> dict[str, float]:
     table = pq.read_table(path).slice(0, NUM_DOCUMENTS).combine_chunks()
     batches = table.to_batches(max_chunksize=TEXTS_AT_ONCE)
     texts = [batch["text"].to_pylist() for batch in batches]
-    tokenizer = AutoTokenizer.from_pretrained(config.paths.dataset / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(
+        config.paths.dataset / "tokenizer", trust_remote_code=False
+    )
     topics = pa.concat_arrays([batch["topic"] for batch in batches]).unique().to_pylist()
 
     def bare() -> None:
@@ -119,7 +121,9 @@ def time_in_turns(first: Callable[[], None], second: Callable[[], None]) -> tupl
 def time_collating(config: Config, strategy: str) -> dict[str, float]:
     """Times fetching and masking of batches that are grouped by length."""
     dataset = ExampleDataset(config.paths.dataset, "train")
-    tokenizer = AutoTokenizer.from_pretrained(config.paths.dataset / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(
+        config.paths.dataset / "tokenizer", trust_remote_code=False
+    )
     collate = MaskingCollator(tokenizer_facts(tokenizer), config.masking, config.seed)
     order = length_grouped_order(dataset.lengths, BATCH_SIZE, config.seed, epoch=0)[:NUM_EXAMPLES]
     padded = 0

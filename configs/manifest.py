@@ -26,6 +26,7 @@ class Manifest(BaseModel):
     format: int = FORMAT
     stage: str
     config: dict[str, Any]
+    side: dict[str, Any] = {}
     config_hash: str
     inputs: dict[str, str]
     fingerprint: str

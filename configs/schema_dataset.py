@@ -12,7 +12,9 @@ class BpeTokenizer(Section):
 
     name: Literal["bpe"]
     vocab_size: int = Field(ge=264, le=1_000_000, description="types, special tokens included")
-    min_frequency: int = Field(ge=1, description="merges seen less often are not learnt")
+    min_frequency: int = Field(
+        ge=1, le=1_000_000_000, description="merges seen less often are not learnt"
+    )
     lowercase: bool = Field(description="fold case before splitting")
 
 
@@ -21,7 +23,9 @@ class WordPieceTokenizer(Section):
 
     name: Literal["wordpiece"]
     vocab_size: int = Field(ge=100, le=1_000_000, description="types, special tokens included")
-    min_frequency: int = Field(ge=1, description="merges seen less often are not learnt")
+    min_frequency: int = Field(
+        ge=1, le=1_000_000_000, description="merges seen less often are not learnt"
+    )
     lowercase: bool = Field(description="fold case and strip accents")
 
 
@@ -29,7 +33,7 @@ class CharTokenizer(Section):
     """One token per character seen in the corpus' training split."""
 
     name: Literal["char"]
-    min_frequency: int = Field(ge=1, description="rarer characters become [UNK]")
+    min_frequency: int = Field(ge=1, le=1_000_000_000, description="rarer characters become [UNK]")
 
 
 class PretrainedTokenizer(Section):
@@ -79,9 +83,9 @@ class SpanMasking(MaskingShares):
 
     name: Literal["span"]
     mean_words: float = Field(
-        ge=1, description="mean span length in words, after clipping at max_words"
+        ge=1, le=1000, description="mean span length in words, after clipping at max_words"
     )
-    max_words: int = Field(ge=1, description="longest span in words")
+    max_words: int = Field(ge=1, le=1000, description="longest span in words")
 
     @model_validator(mode="after")
     def _mean_within_maximum(self) -> "SpanMasking":
@@ -107,7 +111,9 @@ Masking = Annotated[
 class DatasetConfig(Section):
     """How documents become examples."""
 
-    sequence_length: int = Field(ge=8, description="tokens per example, special tokens included")
+    sequence_length: int = Field(
+        ge=8, le=1_048_576, description="tokens per example, special tokens included"
+    )
     packing: Literal["none", "documents", "blocks"] = Field(
         description="documents: fill each example with several documents of one topic; blocks: "
         "documents end to end, an end token after each, cut into examples of full length"

@@ -15,12 +15,16 @@ class Generate(Section):
         description="checkpoints that answer, one after the other: folders, names of runs or hub "
         "names; [] = the run's own model"
     )
-    max_new_tokens: int = Field(ge=1, description="tokens added to the prompt, at most")
+    max_new_tokens: int = Field(
+        ge=1, le=1_000_000, description="tokens added to the prompt, at most"
+    )
     temperature: float = Field(
-        ge=0, description="divides the scores before a token is drawn; 0 = the likeliest token"
+        ge=0,
+        le=1000,
+        description="divides the scores before a token is drawn; 0 = the likeliest token",
     )
     top_k: int | None = Field(
-        ge=1, description="draw from the k likeliest tokens; null = from all of them"
+        ge=1, le=10_000_000, description="draw from the k likeliest tokens; null = from all of them"
     )
     top_p: float = Field(
         gt=0, le=1, description="draw from the likeliest tokens that hold this much probability"
@@ -29,9 +33,11 @@ class Generate(Section):
         description="the metadata value that a masked router is asked for, also given under its "
         "column's name (year=1850); null = every expert is permitted"
     )
-    candidates: int = Field(ge=1, description="tokens offered per [MASK] (encoders)")
+    candidates: int = Field(ge=1, le=10_000, description="tokens offered per [MASK] (encoders)")
     layer: int | None = Field(
-        ge=0, description="layer whose experts are shown, counted from 0; null = the last with any"
+        ge=0,
+        le=10_000,
+        description="layer whose experts are shown, counted from 0; null = the last with any",
     )
     show: Literal["auto", "colours", "table", "text"] = Field(
         description="the experts as colours or as a table, or only the text; auto = colours on a "

@@ -14,33 +14,47 @@ class Train(Section):
     start_from: Path | None = Field(
         description="folder that import or train wrote: start from its weights; null = fresh ones"
     )
-    batch_size: int = Field(ge=1, description="examples per device and forward pass")
-    gradient_accumulation: int = Field(ge=1, description="forward passes per optimizer step")
-    epochs: float = Field(gt=0, description="passes over the training split (if max_steps is null)")
-    max_steps: int | None = Field(ge=1, description="stop after so many steps; null = by epochs")
-    learning_rate: float = Field(gt=0, description="peak learning rate (AdamW)")
+    batch_size: int = Field(ge=1, le=1_000_000, description="examples per device and forward pass")
+    gradient_accumulation: int = Field(
+        ge=1, le=1_000_000, description="forward passes per optimizer step"
+    )
+    epochs: float = Field(
+        gt=0, le=1_000_000, description="passes over the training split (if max_steps is null)"
+    )
+    max_steps: int | None = Field(
+        ge=1, le=1_000_000_000, description="stop after so many steps; null = by epochs"
+    )
+    learning_rate: float = Field(gt=0, le=1000, description="peak learning rate (AdamW)")
     schedule: Literal["cosine", "linear", "constant"] = Field(description="decay after the warm-up")
     floor: float = Field(ge=0, le=1, description="final learning rate as a share of the peak")
     warmup: float = Field(ge=0, lt=1, description="share of all steps spent warming up")
-    weight_decay: float = Field(ge=0, description="AdamW weight decay (not on norms and biases)")
+    weight_decay: float = Field(
+        ge=0, le=1000, description="AdamW weight decay (not on norms and biases)"
+    )
     adam_beta2: float = Field(gt=0, lt=1, description="AdamW's second-moment decay")
-    max_grad_norm: float = Field(gt=0, description="gradient clipping by global norm")
+    max_grad_norm: float = Field(
+        gt=0, le=1000000000.0, description="gradient clipping by global norm"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         description="auto = bf16 autocast where the GPU has it, else fp32"
     )
     compile: bool = Field(description="torch.compile the model")
     group_by_length: bool = Field(description="batch examples of similar length together")
-    num_workers: int = Field(ge=0, description="data-loading processes")
-    log_every: int = Field(ge=1, description="steps between training log lines")
-    eval_every: int = Field(ge=1, description="steps between evaluations and checkpoints")
+    num_workers: int = Field(ge=0, le=1024, description="data-loading processes")
+    log_every: int = Field(ge=1, le=1_000_000_000, description="steps between training log lines")
+    eval_every: int = Field(
+        ge=1, le=1_000_000_000, description="steps between evaluations and checkpoints"
+    )
     snapshots: int = Field(
-        ge=0, description="weights kept on the way, evenly spaced, for route.snapshots"
+        ge=0, le=10_000, description="weights kept on the way, evenly spaced, for route.snapshots"
     )
     eval_examples: int | None = Field(
-        ge=1, description="examples per evaluation during training; null = all"
+        ge=1, le=1_000_000_000, description="examples per evaluation during training; null = all"
     )
     early_stopping: int | None = Field(
-        ge=1, description="stop after so many evaluations without improvement; null = never"
+        ge=1,
+        le=1_000_000_000,
+        description="stop after so many evaluations without improvement; null = never",
     )
 
 

@@ -92,6 +92,7 @@ def _work(
     manifest = Manifest(
         stage=stage.name,
         config=settings,
+        side=config.model_dump(mode="json", include=set(stage.side_sections)),
         config_hash=digest(settings),
         inputs=dict(sources.hashes),
         fingerprint=digest(files),

@@ -1,12 +1,21 @@
 """The stages: what each reads and writes. Their work is imported when they run, not before."""
 
 from pathlib import Path
+from typing import Any
 
 from .stage import Stage, later
 
 
 def _given(folder: str | Path | None) -> list[Path]:
     return [] if folder is None else [Path(folder)]
+
+
+def trains_on(name: str, old: Any, new: Any) -> bool:
+    """Whether training goes on from its checkpoints although a setting has changed."""
+    if name in ("train.max_steps", "train.epochs"):
+        return old is not None and new is not None and new > old
+    watching = ("num_workers", "log_every", "eval_every", "eval_examples")
+    return name in [f"train.{setting}" for setting in watching]
 
 
 CORPUS = Stage(
@@ -41,6 +50,7 @@ TRAIN = Stage(
     check=later("moescope.train.build:check_architecture"),
     folders=lambda config: _given(config.train.start_from),
     beside=("metrics",),
+    continues=trains_on,
     costly=True,
     next_stage="route",
 )

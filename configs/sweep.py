@@ -9,12 +9,13 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 from rich.table import Table
 
 from .errors import UserError
-from .load import load_config
 from .manifest import digest, read_manifest
+from .memory import parse
 from .progress import console
 from .schema import Config
 
@@ -47,7 +48,7 @@ class Sweep:
         self,
         tree: DictConfig,
         arguments: Sequence[str],
-        work: Callable[[Config], None],
+        work: Callable[[DictConfig, Sequence[Override]], Config],
         explain: Callable[[Exception], str],
     ) -> None:
         """Does one run's work under a name of its own.
@@ -55,7 +56,7 @@ class Sweep:
         Args:
             tree: the run's composed config; its name is changed.
             arguments: the command's, which all runs share.
-            work: what to do with the run's config.
+            work: what to do with the run's config and overrides; returns the settled config.
             explain: puts an error into one line.
 
         Raises:
@@ -68,8 +69,7 @@ class Sweep:
         self.names.setdefault(base, []).append(tree.name)
         console.rule(f"run {hydra.job.num + 1}: {tree.name}")
         try:
-            config = load_config(tree)
-            work(config)
+            config = work(tree, parse(hydra.overrides.task))
             if manifest := read_manifest(config.paths.model):
                 self.models[config.name] = manifest.counts
         except Exception as error:

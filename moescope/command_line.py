@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pkgutil import resolve_name
 
+from .configs.cli import explain, guarded
 from .configs.cli import main as run
 from .configs.errors import unknown_choice
+from .configs.rerun import rerun_pipeline
 from .configs.stages import PIPELINE, STAGES
 
 COMMANDS = {  # what is no stage: it keeps no folder
@@ -16,6 +18,7 @@ COMMANDS = {  # what is no stage: it keeps no folder
         "a text continued, or its [MASK]s filled in, with the experts of each token",
     )
 }
+RERUN = "the pipeline of a run that exists, with its settings and those that are typed"
 HEADING = """\
 moescope <stage> [KEY=VALUE ...]      what do the experts of an MoE transformer specialise in?"""
 TEACHING = (
@@ -30,7 +33,8 @@ def usage() -> str:
     others = {name: stage.summary for name, stage in STAGES.items() if name not in pipeline}
     others |= {name: summary for name, (_, summary) in COMMANDS.items()}
     lines = [f"  {name:<10} {text}" for name, text in pipeline.items()]
-    lines += ["", f"  {'pipeline':<10} {all_of_them}", ""]
+    lines += ["", f"  {'pipeline':<10} {all_of_them}"]
+    lines += [f"  {'rerun':<10} {RERUN}", ""]
     lines += [f"  {name:<10} {text}" for name, text in others.items()]
     return "\n".join([HEADING, "", *lines, "", TEACHING, ""])
 
@@ -45,13 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(version("moescope"))
         return 0
     name, *rest = arguments
-    commands = [*STAGES, *COMMANDS, "pipeline"]
+    commands = [*STAGES, *COMMANDS, "pipeline", "rerun"]
     if name not in commands:
         print(f"moescope: {unknown_choice('stage', name, commands)}", file=sys.stderr)
         return 2
     # OpenMP threads wait a little, then sleep: as fast as spinning on an idle machine, and several
     # times faster beside other work (docs/training.md)
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if name == "rerun":
+        return rerun(rest)
     if name in COMMANDS:
         place, _ = COMMANDS[name]
         try:
@@ -59,3 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return 130
     return run(PIPELINE if name == "pipeline" else [STAGES[name]], rest, f"moescope {name}")
+
+
+def rerun(arguments: Sequence[str]) -> int:
+    """`moescope rerun NAME [KEY=VALUE ...]`; returns the exit code."""
+    program = "moescope rerun NAME"
+    if {"-h", "--help"} & set(arguments) or not arguments:
+        print(f"{RERUN}. NAME: a run in paths.runs, or its folder.\n")
+        run(PIPELINE, ["--help"], program)
+        return 0 if arguments else 2
+    return guarded(lambda rest: rerun_pipeline(rest, program, explain), arguments)

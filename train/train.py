@@ -47,7 +47,7 @@ def run(stage: StageRun) -> Mapping[str, Any]:
     keep_freed_memory()
     config, dataset = stage.config, stage.inputs["mask"]
     tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
-        config.paths.dataset / "tokenizer"
+        config.paths.dataset / "tokenizer", trust_remote_code=False
     )  # type: ignore[assignment]
     check_dataset(config, dataset, tokenizer)
     splits = open_splits(config.paths.dataset)

@@ -15,6 +15,7 @@ from ...configs.schema import Config
 from ...configs.stage import StageRun
 from ...configs.stages import COMPARE
 from ...configs.whole_files import write_json
+from ..data.csv import write_csv
 from ..html.page import Section
 from ..html.records import without_nan
 from .measures import curve_measures, layer_measures, matched_experts, run_measures, similarities
@@ -80,12 +81,12 @@ def compare_runs(runs: list[ComparedRun], seed: int, permutations: int) -> Compa
 def _write_tables(folder: Path, comparison: Comparison, sections: Sequence[Section]) -> None:
     """Writes every number of the page as CSV."""
     folder.mkdir()
-    comparison.settings.frame.to_csv(folder / "settings.csv")
-    runs_table(comparison).to_csv(folder / "runs.csv", index=False)
-    comparison.matches.to_csv(folder / "matched-experts.csv", index=False)
+    write_csv(comparison.settings.frame, folder / "settings.csv", index=True)
+    write_csv(runs_table(comparison), folder / "runs.csv")
+    write_csv(comparison.matches, folder / "matched-experts.csv")
     for section in sections:
         for panel in section.panels:
-            panel.table.to_csv(folder / f"{panel.name}.csv", index=False)
+            write_csv(panel.table, folder / f"{panel.name}.csv")
 
 
 def results_of_runs(config: Config) -> dict[str, str]:

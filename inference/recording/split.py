@@ -83,7 +83,7 @@ def open_split(
     """
     dataset_dir, name, counts = config.paths.dataset, config.route.split, dataset.counts
     tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(  # type: ignore[assignment]
-        dataset_dir / "tokenizer"
+        dataset_dir / "tokenizer", trust_remote_code=False
     )
     tokens = tokenizer_facts(tokenizer)
     examples = ExampleDataset(dataset_dir, name)

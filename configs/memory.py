@@ -1,0 +1,218 @@
+"""A run remembers its settings: its manifests lie below what the command line says.
+
+In order, the later wins:
+
+1. the presets and defaults in YAML;
+2. what the manifests of the run say, section by section;
+3. a preset that is named (`source=…`, `model=…`): it replaces its section;
+4. single values that are typed.
+
+`experiment=…` names a whole set of settings: then 2 is left out for the stages of the command.
+Sections of stages upstream that the command does not run are always what their manifests say.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from .definition import Stage
+from .errors import UserError
+from .load import load_config, subsections
+from .manifest import Manifest, read_manifest
+from .places import LAYOUT, place_in
+from .schema import Config
+from .stages import PIPELINE, STAGES
+from .typed import Typed
+
+OWN = tuple(stage for stage in STAGES.values() if stage.output in LAYOUT)  # compare is of no run
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a command works with.
+
+    Attributes:
+        configs: stage → its config; they differ in the seed alone.
+        manifests: stage → what it wrote before, for every stage of the run that is finished.
+        notes: lines for the user.
+    """
+
+    configs: Mapping[str, Config]
+    manifests: Mapping[str, Manifest]
+    notes: Sequence[str]
+
+
+def settle(tree: DictConfig, typed: Typed, stages: Sequence[Stage]) -> Settled:
+    """Lays the run's settings below what was typed.
+
+    Args:
+        tree: what Hydra composed; it may lack the single values that were typed.
+        typed: the command line.
+        stages: those that the command runs.
+
+    Raises:
+        UserError: a value that does not fit.
+    """
+    plain = _plain(tree)
+    manifests = _find_manifests(plain, typed)
+    notes: list[str] = []
+    facts = _sections(_before(stages), manifests)
+    memory = {} if typed.experiment else _sections(stages, manifests)
+    try:
+        config = load_config(_laid(plain, typed, memory, facts))
+    except UserError:
+        if not facts:
+            raise
+        # upstream may hold what a plugin gave that this command neither needs nor loads
+        config = load_config(_laid(plain, typed, memory, {}))
+    seeds = _seeds(stages, config, manifests, typed, notes)
+    configs = {name: config.model_copy(update={"seed": seed}) for name, seed in seeds.items()}
+    return Settled(configs, manifests, notes)
+
+
+def _laid(
+    plain: DictConfig, typed: Typed, memory: Mapping[str, Any], facts: Mapping[str, Any]
+) -> DictConfig:
+    """Lays memory and facts over what was composed, and over them what was typed."""
+    tree = plain.copy()
+    for name, section in {**memory, **facts}.items():
+        if name in facts or name not in typed.named:
+            tree[name] = OmegaConf.create(_filled(tree[name], section, name))
+    for preset in typed.partial:
+        tree = OmegaConf.merge(tree, {k: v for k, v in preset.items() if k not in facts})
+    for override in typed.values:
+        if override.key_or_group.partition(".")[0] not in facts:
+            apply(tree, override)
+    return tree
+
+
+def _plain(tree: DictConfig) -> DictConfig:
+    """Resolves the paths, so that one of them can change, and opens the tree."""
+    tree = OmegaConf.create(OmegaConf.to_container(tree, resolve=False))
+    OmegaConf.resolve(tree.paths)
+    return tree
+
+
+def apply(tree: DictConfig, override: Override) -> None:
+    """Applies one typed value as Hydra would; unknown keys are found when the tree is checked."""
+    key = override.key_or_group
+    with open_dict(tree):
+        if not override.is_delete():
+            OmegaConf.update(tree, key, override.value(), merge=True, force_add=True)
+            return
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(tree, parent) if parent else tree
+        if node is None or name not in node:
+            raise UserError(f"~{key}: nothing there to delete")
+        del node[name]
+
+
+def _before(stages: Iterable[Stage]) -> list[Stage]:
+    """The stages of the pipeline that lead up to these and are not among them."""
+    wanted: set[str] = set()
+    queue = list(stages)
+    while queue:
+        stage = queue.pop()
+        names = {*stage.inputs, *(("train",) if stage.name == "route" else ())}
+        queue += [STAGES[name] for name in names - wanted]
+        wanted |= names
+    return [s for s in PIPELINE if s.name in wanted and s not in [*stages]]
+
+
+def _find_manifests(tree: DictConfig, typed: Typed) -> dict[str, Manifest]:
+    """Reads the run's manifests, downstream first; what lies elsewhere is found through them.
+
+    Changes `tree.paths` to where the folders are.
+    """
+    found: dict[str, Manifest] = {}
+    for stage in reversed(OWN):
+        folder = Path(tree.paths[stage.output])
+        manifest = _read(stage, folder)
+        if manifest is None:
+            continue
+        found[stage.name] = manifest
+        if typed.experiment:
+            continue
+        at_home = folder.parent == Path(tree.paths.run)
+        for name, home in LAYOUT.items():
+            remembered = manifest.places.get(name)
+            place = place_in(folder.parent, remembered or home)
+            upstream = name in stage.inputs.values() or (at_home and remembered)
+            absent = remembered or not Path(tree.paths[name]).exists()
+            if upstream and absent and not typed.sets(f"paths.{name}") and place.exists():
+                tree.paths[name] = str(place)
+    return found
+
+
+def _read(stage: Stage, folder: Path) -> Manifest | None:
+    try:
+        manifest = read_manifest(folder)
+    except (UserError, OSError):
+        return None  # the stage that meets it says so
+    return manifest if manifest is not None and manifest.stage == stage.name else None
+
+
+def _sections(stages: Iterable[Stage], manifests: Mapping[str, Manifest]) -> dict[str, Any]:
+    sections: dict[str, Any] = {}
+    for stage in stages:
+        if stage.name in manifests:
+            manifest = manifests[stage.name]
+            own = manifest.config | manifest.side
+            sections |= {k: v for k, v in own.items() if k in (*stage.sections, *manifest.side)}
+    return sections
+
+
+def _filled(default: Any, remembered: Any, name: str) -> Any:
+    """A remembered section, with the defaults of settings that are newer than it."""
+    kinds = subsections(Config.model_fields[name])
+    values = OmegaConf.to_container(default) if isinstance(default, DictConfig) else {}
+    if not isinstance(values, dict) or not isinstance(remembered, dict):
+        return remembered
+    if values.get("name") != remembered.get("name"):
+        return remembered
+    nested = {key for kind in kinds for key, info in kind.model_fields.items() if subsections(info)}
+    filled = values | remembered
+    for key in nested & values.keys() & remembered.keys():
+        filled[key] = {**values[key], **remembered[key]}
+    return filled
+
+
+def _seeds(
+    stages: Sequence[Stage],
+    config: Config,
+    manifests: Mapping[str, Manifest],
+    typed: Typed,
+    notes: list[str],
+) -> dict[str, int]:
+    """Each stage's seed: typed, else its own from before, else that of the stage before it."""
+    seeds: dict[str, int] = {}
+    for stage in stages:
+        own = manifests.get(stage.name)
+        earlier = [manifests[s.name].seed for s in _before([stage]) if s.name in manifests]
+        seed = config.seed
+        if not typed.experiment and not typed.sets("seed"):
+            seed = own.seed if own is not None else (earlier or [config.seed])[-1]
+        if own is not None and seed != own.seed and _is_shared(stage, config, own):
+            place = getattr(config.paths, stage.output)
+            notes.append(f"{stage.name}: {place} is shared between runs and keeps seed={own.seed}")
+            seed = own.seed
+        seeds[stage.name] = seed
+    return seeds
+
+
+def _is_shared(stage: Stage, config: Config, manifest: Manifest) -> bool:
+    """Whether a result lies outside the run and only its seed is not the one asked for."""
+    folder: Path = getattr(config.paths, stage.output)
+    if folder.absolute().is_relative_to(config.paths.run.absolute()):
+        return False
+    return stage.settings(config) | {"seed": manifest.seed} == manifest.config
+
+
+def parse(arguments: Iterable[str]) -> list[Override]:
+    """Reads overrides, in order; flags are left out."""
+    return OverridesParser.create().parse_overrides([a for a in arguments if a[:1] != "-"])

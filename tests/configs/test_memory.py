@@ -1,0 +1,283 @@
+"""A run remembers its settings; what changes is said first, and asked for where it costs."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from moescope.configs.changes import announce
+from moescope.configs.errors import UserError
+from moescope.configs.hydra_run import _composed
+from moescope.configs.load import load_config
+from moescope.configs.manifest import Manifest, digest, hash_folder, read_manifest
+from moescope.configs.memory import Settled, parse, settle
+from moescope.configs.places import LAYOUT, read_places
+from moescope.configs.rerun import find_run
+from moescope.configs.stage import Stage
+from moescope.configs.stages import IMPORT, PIPELINE, ROUTE, STAGES, TRAIN, trains_on
+from moescope.configs.typed import take_apart
+from tests.conftest import ROOT, Command
+
+CORPUS, MASK, *_ = PIPELINE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hydra() -> Iterator[None]:
+    with initialize_config_module("moescope.configs", version_base="1.3"):
+        yield
+
+
+def settled(stages: list[Stage], runs: Path, *words: str) -> Settled:
+    """What the command line makes of these words."""
+    words = (f"paths.runs={runs}", *words)
+    typed = take_apart(parse(words))
+    return settle(compose("moescope", _composed([], words, typed)), typed, stages)
+
+
+def settings(stage: Stage, runs: Path, *words: str) -> Any:
+    return settled([stage], runs, *words).configs[stage.name]
+
+
+def finish(stage: Stage, runs: Path, *words: str) -> None:
+    """Writes a stage's manifest as if it had run with these words."""
+    config = settings(stage, runs, *words)
+    folder = getattr(config.paths, stage.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs = {}
+    for name, key in stage.inputs.items():
+        if (manifest := read_manifest(getattr(config.paths, key))) is not None:
+            inputs[name] = manifest.fingerprint
+    values = stage.settings(config)
+    manifest = Manifest(
+        stage=stage.name,
+        config=values,
+        side=config.model_dump(mode="json", include=set(stage.side_sections)),
+        config_hash=digest(values),
+        inputs=inputs,
+        fingerprint=digest([stage.name, values]),
+        files={},
+        places=read_places(config.paths),
+        seed=config.seed,
+        versions={},
+        counts={},
+        started_at="",
+        elapsed_s=0,
+        command="",
+    )
+    (folder / "manifest.json").write_text(manifest.sealed().model_dump_json())
+
+
+CSV = ("source=files", "source.path=posts.csv", "source.text_column=body", "name=csv")
+SMALL = ("model.hidden_size=64", "model.num_hidden_layers=2", "tracking=none", "name=small")
+
+
+def test_a_stage_starts_from_what_its_run_says(tmp_path: Path) -> None:
+    finish(CORPUS, tmp_path, *CSV, "seed=3")
+    config = settings(CORPUS, tmp_path, "name=csv")
+    assert (config.source.name, config.source.path, config.seed) == ("files", "posts.csv", 3)
+    # one value more, of a section that is not the default's
+    config = settings(CORPUS, tmp_path, "name=csv", "source.topic_column=label")
+    assert (config.source.text_column, config.source.topic_column) == ("body", "label")
+    # a preset that is named replaces its section, and no other
+    finish(CORPUS, tmp_path, *CSV, "corpus.clean.min_chars=7")
+    config = settings(CORPUS, tmp_path, "name=csv", "source=sotu", "source.era_years=10")
+    assert (config.source.name, config.source.era_years) == ("sotu", 10)
+    assert config.corpus.clean.min_chars == 7
+    # another run remembers nothing of it
+    assert settings(CORPUS, tmp_path, "name=other").source.name == "pydocs"
+
+
+def test_stages_downstream_know_the_true_source(tmp_path: Path) -> None:
+    finish(CORPUS, tmp_path, *CSV, "seed=5")
+    finish(MASK, tmp_path, "name=csv", "masking=span", "masking.probability=0.3")
+    config = settings(TRAIN, tmp_path, "name=csv")
+    assert config.source.path == "posts.csv"  # what Aim is told
+    assert (config.masking.name, config.masking.probability) == ("span", 0.3)
+    assert config.seed == 5
+    assert settings(TRAIN, tmp_path, "name=csv", "seed=1").seed == 1
+    # upstream is what it is, whatever is typed
+    config = settings(TRAIN, tmp_path, "name=csv", "source=sotu", "experiment=debug")
+    assert config.source.path == "posts.csv"
+
+
+def test_typed_values_stay_and_the_others_are_remembered(tmp_path: Path) -> None:
+    finish(TRAIN, tmp_path, *SMALL, "train.max_steps=5")
+    config = settings(TRAIN, tmp_path, "name=small", "train.max_steps=10")
+    assert (config.model.hidden_size, config.model.num_hidden_layers) == (64, 2)
+    assert (config.train.max_steps, config.tracking.name) == (10, "none")
+    # a typed value counts even where it is the default
+    assert settings(TRAIN, tmp_path, "name=small", "train.max_steps=null").train.max_steps is None
+    # presets of several sections lie over what is remembered
+    finish(TRAIN, tmp_path, *SMALL, "router=masked", "balance.switch=0.5")
+    config = settings(TRAIN, tmp_path, "name=small", "moe_routing=standard_gating")
+    assert (config.router.name, config.model.hidden_size) == ("topk", 64)
+    config = settings(TRAIN, tmp_path, "name=small", "moe_routing=none")
+    assert (config.router.name, config.model.num_experts, config.model.hidden_size) == (
+        *("masked", 0),
+        64,
+    )
+    config = settings(TRAIN, tmp_path, "name=small", "moe_routing=masked", "balance.switch=1")
+    assert (config.router.name, config.balance.switch) == ("masked", 1)
+
+
+def test_an_experiment_is_a_whole_set_of_settings(tmp_path: Path) -> None:
+    words = ("experiment=debug", "train.learning_rate=0.5")
+    finish(TRAIN, tmp_path, *words)
+    first = read_manifest(tmp_path / "debug" / "model")
+    assert first is not None
+    assert TRAIN.settings(settings(TRAIN, tmp_path, *words)) == first.config  # "up to date"
+    assert settings(TRAIN, tmp_path, "experiment=debug").train.learning_rate != 0.5
+    assert settings(TRAIN, tmp_path, "name=debug").train.learning_rate == 0.5
+
+
+def test_sections_that_two_stages_have_are_each_ones_own(tmp_path: Path) -> None:
+    finish(TRAIN, tmp_path, "name=r", "router=switch")
+    finish(IMPORT, tmp_path, "name=r", "router=hash")
+    assert settings(TRAIN, tmp_path, "name=r").router.name == "switch"
+    assert settings(IMPORT, tmp_path, "name=r").router.name == "hash"
+
+
+def test_maps_are_remembered_whole(tmp_path: Path) -> None:
+    finish(CORPUS, tmp_path, "name=m", "~source.fields.plotting", "+source.fields.mine=[json]")
+    fields = settings(CORPUS, tmp_path, "name=m").source.fields
+    assert fields["mine"] == ["json"]
+    assert "plotting" not in fields
+
+
+def test_settings_that_are_newer_than_a_manifest_have_their_defaults(tmp_path: Path) -> None:
+    finish(CORPUS, tmp_path, "name=m", "corpus.clean.min_chars=7")
+    path = tmp_path / "m" / "corpus" / "manifest.json"
+    manifest = Manifest.model_validate_json(path.read_text())
+    del manifest.config["corpus"]["clean"]["max_chars"]
+    path.write_text(manifest.sealed().model_dump_json())
+    clean = settings(CORPUS, tmp_path, "name=m").corpus.clean
+    assert (clean.min_chars, clean.max_chars) == (7, 20000)
+
+
+def test_folders_elsewhere_are_found_and_a_run_can_be_moved(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    finish(CORPUS, runs, *CSV)
+    finish(MASK, runs, "name=csv")
+    finish(TRAIN, runs, "name=dense", f"paths.dataset={runs}/csv/dataset")
+    for folder in (runs, tmp_path / "moved"):
+        if folder != runs:
+            runs.rename(folder)
+        config = settings(ROUTE, folder, "name=dense")
+        assert config.paths.dataset == folder / "csv" / "dataset"
+        assert config.paths.corpus == folder / "csv" / "corpus"  # beside the dataset
+        assert config.source.path == "posts.csv"
+    shutil.copytree(folder / "csv", folder / "copy")
+    assert settings(TRAIN, folder, "name=copy").paths.dataset == folder / "copy" / "dataset"
+
+
+def test_a_shared_corpus_keeps_its_seed(tmp_path: Path) -> None:
+    shared = (f"paths.corpus={tmp_path}/shared/corpus", "experiment=debug")
+    finish(CORPUS, tmp_path, *shared, "seed=0")
+    plan = settled([CORPUS, MASK], tmp_path, *shared, "seed=1")
+    assert {name: config.seed for name, config in plan.configs.items()} == {"corpus": 0, "mask": 1}
+    assert "shared between runs and keeps seed=0" in plan.notes[0]
+    other = settled([CORPUS], tmp_path, *shared, "source.num_topics=3")
+    with pytest.raises(UserError, match="lies outside this run"):
+        announce([CORPUS], other, consent=False)
+
+
+def test_changes_are_said_and_refused_where_they_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stage in PIPELINE[:4]:
+        finish(stage, tmp_path, "name=r", "train.max_steps=5")
+
+    def told(stage: Stage, *words: str, consent: bool = False) -> str:
+        announce([stage], settled([stage], tmp_path, "name=r", *words), consent=consent)
+        return capsys.readouterr().err
+
+    assert told(TRAIN) == ""
+    with pytest.raises(UserError, match=r"r/model, .*r/routing holds.*name=.*--yes"):
+        told(TRAIN, "train.learning_rate=1")
+    assert "train.learning_rate 0.002 → 1" in capsys.readouterr().err
+    assert "learning_rate" in told(TRAIN, "train.learning_rate=1", consent=True)
+    with pytest.raises(UserError, match="model"):
+        told(CORPUS, "corpus.clean.min_chars=3")  # the model was trained on that corpus
+    with pytest.raises(UserError, match="model"):
+        told(TRAIN, "train.max_steps=4")
+    assert "goes on from where it was" in told(TRAIN, "train.max_steps=9", "train.log_every=1")
+    finish(CORPUS, tmp_path, "name=alone")
+    alone = settled([CORPUS], tmp_path, "name=alone", "corpus.clean.min_chars=3")
+    announce([CORPUS], alone, consent=False)  # nothing rests on it yet
+
+
+@pytest.mark.parametrize(("answer", "goes_on"), [("yes", True), ("no", False), ("", False)])
+def test_on_a_terminal_it_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, goes_on: bool
+) -> None:
+    finish(TRAIN, tmp_path, "name=r")
+    for stream in ("stdin", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda: answer)
+    plan = settled([TRAIN], tmp_path, "name=r", "train.learning_rate=1")
+    if goes_on:
+        announce([TRAIN], plan, consent=False)
+    else:
+        with pytest.raises(UserError, match="nothing was changed"):
+            announce([TRAIN], plan, consent=False)
+
+
+def test_training_goes_on_through_growth_and_what_only_watches() -> None:
+    assert trains_on("train.max_steps", 5, 9)
+    assert not trains_on("train.max_steps", 9, 5)
+    assert not trains_on("train.max_steps", None, 5)
+    assert trains_on("train.log_every", 5, 1)
+    assert not trains_on("train.learning_rate", 1, 2)
+    assert not trains_on("seed", 0, 1)
+
+
+def test_a_values_list_without_m_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"seed.*-m|needs? -m"):
+        settings(TRAIN, tmp_path, "train.learning_rate=1,2")
+
+
+def test_the_real_command_line_remembers(command: Command, tmp_path: Path) -> None:
+    posts = tmp_path / "posts.jsonl"
+    rows = [{"body": f"{t} {n} some words to read", "tag": t} for t in "ab" for n in range(40)]
+    posts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    place = (f"paths.runs={tmp_path}", "name=r")
+    own = (f"source.path={posts}", "source.text_column=body", "source.topic_column=tag")
+    clean = ("corpus.clean.min_chars=5", "corpus.clean.near_duplicates=false")
+    done = command("corpus", "source=files", *own, *clean, *place)
+    assert done.returncode == 0, done.stderr
+    again = command("corpus", *place)
+    assert "up to date" in again.stderr, again.stderr
+    shown = command("corpus", *place, "source.encoding=ascii", "--cfg", "job")
+    assert re.search(r"path: .*posts\.jsonl", shown.stdout)
+    assert "encoding: ascii" in shown.stdout
+    before = hash_folder(tmp_path)
+    refused = command("rerun", "rr", f"paths.runs={tmp_path}")
+    assert refused.returncode == 2
+    assert "no run 'rr'" in refused.stderr
+    assert "did you mean 'r'" in refused.stderr
+    refused = command("mask", *place, "dataset.sequence_length=9999")
+    assert refused.returncode == 2
+    assert hash_folder(tmp_path) == before
+
+
+def test_rerun_takes_a_finished_run_as_it_is(command: Command, debug_run: Path) -> None:
+    before = hash_folder(debug_run)
+    for name in (str(debug_run), "debug"):
+        done = command("rerun", name, f"paths.runs={debug_run.parent}")
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("up to date") == 5, done.stderr
+    assert hash_folder(debug_run) == before
+    assert find_run("debug", debug_run.parent) == debug_run
+    assert "no run" in command("rerun", str(ROOT)).stderr
+
+
+def test_every_stage_of_a_run_has_its_place() -> None:
+    paths = load_config(compose("moescope", ["name=x"])).paths
+    for name, home in LAYOUT.items():
+        assert getattr(paths, name) == paths.run / home
+    assert {stage.output for stage in STAGES.values()} <= {*LAYOUT, "comparison"}
