@@ -1,0 +1,137 @@
+"""Topics compared by the shares of their groups, each topic with a variance of its own.
+
+A sum over tokens weighs long documents, and a pooled variance takes a topic of short or uneven
+documents for one that differs. Here each group gives one share, each topic the mean and the
+variance of its groups' shares, and what is permuted is a studentised statistic, which keeps its
+level where topics differ in length and spread (Chung and Romano 2013, arXiv 1304.5939; for many
+dimensions W*_d of Hamidi et al. 2019, doi 10.1186/s40168-019-0659-9).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ShareMoments:
+    """What is added up by topic under each permutation.
+
+    Attributes:
+        columns: (U, 3·E + 4) powers 1 to 3 of each unit's weighted deviation from the pooled
+            share, then powers 1 to 3 of its weight w, and w² / tokens.
+        pooled: (E) share of all groups.
+        spread: (E) variance of single groups' deviations, all topics together.
+    """
+
+    columns: np.ndarray
+    pooled: np.ndarray
+    spread: np.ndarray
+
+
+@dataclass(frozen=True)
+class TopicShares:
+    """Shares of topics, as means over their groups.
+
+    Attributes:
+        share: (…, T, E) deviation of the mean share from the pooled one.
+        variance: (…, T, E) of that mean.
+        third: (…, T, E) its third cumulant.
+    """
+
+    share: np.ndarray
+    variance: np.ndarray
+    third: np.ndarray
+
+
+def group_weights(tokens: np.ndarray) -> np.ndarray:
+    """Weight of each unit: its tokens, up to those of the median unit, which weighs 1."""
+    median = max(float(np.median(tokens)), 1.0)
+    return np.minimum(tokens, median) / median
+
+
+def share_moments(sums: np.ndarray, tokens: np.ndarray) -> ShareMoments:
+    """Prepares the choices of one layer.
+
+    Args:
+        sums: (U, E) choices of each unit.
+        tokens: (U) its tokens.
+    """
+    weight = group_weights(tokens)[:, None]
+    shares = sums / np.maximum(tokens, 1)[:, None]
+    pooled = (weight * shares).sum(axis=0) / weight.sum()
+    deviation = weight * (shares - pooled)
+    powers = [deviation, deviation**2, deviation**3]
+    totals = [weight, weight**2, weight**3, weight**2 / np.maximum(tokens, 1)[:, None]]
+    spread = (deviation**2).sum(axis=0) / (weight**2).sum()
+    return ShareMoments(np.concatenate([*powers, *totals], axis=1), pooled, spread)
+
+
+def topic_shares(moments: ShareMoments, added: np.ndarray) -> TopicShares:
+    """Turns sums by topic into means, their variances and third cumulants.
+
+    The variance is the largest of three: the topic's own; what single tokens alone would give,
+    p(1 − p)/n, below which an expert that no group of a topic happened to choose would look
+    certain; and the topic's total spread divided over the experts as that of all groups is.
+
+    Args:
+        moments: of the layer.
+        added: (…, T, 3·E + 4) sums of its columns.
+    """
+    experts = len(moments.pooled)
+    first, second, third = (added[..., i * experts : (i + 1) * experts] for i in range(3))
+    weight, weight2, weight3, noise = (added[..., [3 * experts + i]] for i in range(4))
+    weight, weight2 = np.maximum(weight, 1e-12), np.maximum(weight2, 1e-12)
+    share = first / weight
+    effective = weight**2 / weight2
+    unbiased = effective / np.maximum(effective - 1, 0.5)
+    own = np.maximum(second - share**2 * weight2, 0) / weight**2 * unbiased
+    tokens = moments.pooled * np.maximum(1 - moments.pooled, 0) * noise / weight**2
+    own = np.maximum(own, tokens)
+    metric = chi_square_metric(moments.pooled)
+    total = (own * metric).sum(axis=-1, keepdims=True)
+    profile = moments.spread / max(float((moments.spread * metric).sum()), 1e-30)
+    cubes = third - 3 * share * second * (weight3 / weight2) + 2 * share**3 * weight3
+    return TopicShares(share, np.maximum(own, total * profile), cubes / weight**3)
+
+
+def chi_square_metric(pooled: np.ndarray) -> np.ndarray:
+    """1 / p for each expert, in which squared distances are χ² / n; 0 for an unused one."""
+    return np.divide(1.0, pooled, out=np.zeros_like(pooled), where=pooled > 0)
+
+
+def welch_statistic(topics: TopicShares, pooled: np.ndarray) -> np.ndarray:
+    """Σ_t ‖m_t − m‖² / v_t in the χ² metric, v_t the variance of m_t over all experts: (…).
+
+    m is the mean of the m_t with weights 1 / v_t.
+    """
+    metric = chi_square_metric(pooled)
+    precision = 1 / np.maximum((topics.variance * metric).sum(axis=-1, keepdims=True), 1e-30)
+    centre = (precision * topics.share).sum(axis=-2, keepdims=True)
+    centre = centre / precision.sum(axis=-2, keepdims=True)
+    distance = ((topics.share - centre) ** 2 * metric).sum(axis=-1, keepdims=True)
+    statistic: np.ndarray = (precision * distance).sum(axis=(-2, -1))
+    return statistic
+
+
+def cell_statistics(topics: TopicShares) -> np.ndarray:
+    """Deviation of each topic's share from the mean of all topics, in standard errors: (…, T, E).
+
+    Corrected for skewness by Hall's cubic transformation (Hall 1992, J. R. Stat. Soc. B 54, 221):
+    t + a(2t² + 1)/6 + 4a²t³/27 with the skewness a of the deviation. It grows with t.
+    """
+    number = topics.share.shape[-2]
+    deviation = topics.share - topics.share.mean(axis=-2, keepdims=True)
+    error = np.sqrt(np.maximum(deviation_variance(topics.variance), 1e-30))
+    cubes = topics.third.sum(axis=-2, keepdims=True) - topics.third
+    skew = ((1 - 1 / number) ** 3 * topics.third - cubes / number**3) / error**3
+    t = deviation / error
+    corrected: np.ndarray = t + skew * (2 * t**2 + 1) / 6 + 4 * skew**2 * t**3 / 27
+    return corrected
+
+
+def deviation_variance(variance: np.ndarray) -> np.ndarray:
+    """Variance of a topic's share less the mean share, from those of the shares (…, T, E)."""
+    number = variance.shape[-2]
+    rest = variance.sum(axis=-2, keepdims=True) / number**2
+    both: np.ndarray = (1 - 2 / number) * variance + rest
+    return both
