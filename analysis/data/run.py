@@ -58,7 +58,7 @@ class RunData:
     @cached_property
     def documents(self) -> DocumentCounts:
         """Choices of each document, untouched and masked tokens apart."""
-        return document_counts(self.store)
+        return document_counts(self.store, self.groups)
 
     @cached_property
     def sample(self) -> TokenSample:
@@ -67,15 +67,13 @@ class RunData:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """(B, D) bootstrap weights, each a hash of its document."""
-        return poisson_weights(self.documents.ids, self.settings.bootstrap, self.seed)
+        """(B, D) bootstrap weights, each a hash of its group, whose documents share it."""
+        return poisson_weights(self.documents.group_names, self.settings.bootstrap, self.seed)
 
     @cached_property
     def group_names(self) -> list[str] | None:
         """The group of each document (D); None where each is its own."""
-        if not self.groups:
-            return None
-        return [self.groups.get(name, name) for name in self.documents.ids]
+        return None if self.documents.groups is None else self.documents.group_names
 
     @cached_property
     def design(self) -> Design:

@@ -15,7 +15,6 @@ from .units import Units
 from .welch import chi_square_metric, group_weights
 
 SCALES = 24  # sizes of the effect that an interval tries
-HALF = 0.5
 LEVEL, POWER = 0.95, 0.80
 
 
@@ -154,8 +153,8 @@ def information_interval(shares: GroupShares, effect: ScaledEffect) -> tuple[flo
     gains = drawn.mean(axis=1) - effect.size
     bias = observed - jackknife_bits(shares)
     roots = np.sqrt(np.maximum(drawn + bias - np.interp(observed, effect.size, gains), 0))
-    spread = roots.std(axis=1) * _spread_factor(shares, drawn)
-    z = (np.sqrt(max(observed, 0)) - roots.mean(axis=1)) / np.maximum(spread, 1e-12)
+    z = np.sqrt(max(observed, 0)) - roots.mean(axis=1)
+    z = z / np.maximum(roots.std(axis=1), 1e-12)
     freedom = max(len(shares.units.topics) - shares.units.num_topics, 1)
     edge = float(stats.t.ppf((1 + LEVEL) / 2, freedom))
     z = np.minimum.accumulate(z)  # the larger the effect, the smaller the observed looks
@@ -163,29 +162,25 @@ def information_interval(shares: GroupShares, effect: ScaledEffect) -> tuple[flo
     return low, high
 
 
-def _spread_factor(shares: GroupShares, drawn: np.ndarray) -> np.ndarray:
-    """By how much the spread of the drawn information is to shrink, for each size: (C).
+def detectable_bits(
+    effect: ScaledEffect, statistic: np.ndarray, critical: float, power: float = POWER
+) -> float:
+    """Smallest size of effect that the test finds with the given power; infinite if none tried.
 
-    Few groups span few dimensions, so resampled squared lengths vary more than true ones: by
-    tr Σ̂² instead of tr Σ², which is (n − 1)² / ((n + 1)(n − 2)) · (tr Σ̂² − (tr Σ̂)² / (n − 1))
-    without bias (Bai and Saranadasa 1996, Statistica Sinica 6, 311).
+    Args:
+        effect: of the layer.
+        statistic: (C, B) the test's statistic of the drawn shares.
+        critical: what it must reach.
+        power: wanted.
     """
-    plug_in = unbiased = 0.0
-    root = np.sqrt(chi_square_metric(shares.means.mean(axis=0)))
-    for label in range(shares.units.num_topics):
-        rows = shares.units.topics == label
-        count, weight = int(rows.sum()), shares.weight[rows, None]
-        if count < 3:
-            return np.ones(len(drawn))
-        residuals = (shares.weighted[rows] - weight * shares.means[label]) * root
-        covariance = residuals.T @ residuals / ((count - 1) * weight.sum() ** 2 / count)
-        squared, trace = float((covariance**2).sum()), float(np.trace(covariance))
-        plug_in += squared
-        scale = (count - 1) ** 2 / ((count + 1) * (count - 2))
-        unbiased += max(scale * (squared - trace**2 / (count - 1)), 0.0)
-    excess = HALF * (1 - min(unbiased / plug_in, 1.0)) if plug_in else 0.0
-    variance = np.maximum(drawn.var(axis=1), 1e-30)
-    return np.sqrt(np.clip(1 - excess * variance[0] / variance, 0.05, 1.0))
+    found = np.maximum.accumulate((statistic >= critical).mean(axis=1))
+    if not len(found) or found[-1] < power:
+        return float("inf")
+    first = int(np.argmax(found >= power))
+    if first == 0:
+        return float(effect.size[0])
+    rise = (power - found[first - 1]) / (found[first] - found[first - 1])
+    return float(effect.size[first - 1] + rise * (effect.size[first] - effect.size[first - 1]))
 
 
 def _by_group(units: Units, values: np.ndarray) -> np.ndarray:

@@ -21,11 +21,13 @@ class ShareMoments:
             share, then powers 1 to 3 of its weight w, and w² / tokens.
         pooled: (E) share of all groups.
         spread: (E) variance of single groups' deviations, all topics together.
+        noise: (E) variance of the share of a single token, the least there can be.
     """
 
     columns: np.ndarray
     pooled: np.ndarray
     spread: np.ndarray
+    noise: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class TopicShares:
 
 def group_weights(tokens: np.ndarray) -> np.ndarray:
     """Weight of each unit: its tokens, up to those of the median unit, which weighs 1."""
-    median = max(float(np.median(tokens)), 1.0)
+    held = tokens[tokens > 0]
+    median = max(float(np.median(held)), 1.0) if len(held) else 1.0
     return np.minimum(tokens, median) / median
 
 
@@ -58,12 +61,36 @@ def share_moments(sums: np.ndarray, tokens: np.ndarray) -> ShareMoments:
     """
     weight = group_weights(tokens)[:, None]
     shares = sums / np.maximum(tokens, 1)[:, None]
-    pooled = (weight * shares).sum(axis=0) / weight.sum()
-    deviation = weight * (shares - pooled)
-    powers = [deviation, deviation**2, deviation**3]
+    pooled = (weight * shares).sum(axis=0) / max(weight.sum(), 1e-12)
+    columns, spread = _powers(shares - pooled, tokens)
+    return ShareMoments(columns, pooled, spread, pooled * np.maximum(1 - pooled, 0))
+
+
+def residual_moments(observed: np.ndarray, expected: np.ndarray, tokens: np.ndarray) -> ShareMoments:
+    """The same for what is left of the choices of units after an expectation.
+
+    Args:
+        observed: (U, E) choices of each unit.
+        expected: (U, E) what was to be expected of them.
+        tokens: (U) tokens; units without any weigh nothing.
+    """
+    weight = group_weights(tokens)[:, None]
+    held = np.maximum(tokens, 1)[:, None]
+    pooled = (weight * observed / held).sum(axis=0) / max(weight.sum(), 1e-12)
+    residual = (observed - expected) / held
+    centre = (weight * residual).sum(axis=0) / max(weight.sum(), 1e-12)
+    columns, spread = _powers(residual - centre, tokens)
+    return ShareMoments(columns, pooled, spread, np.zeros_like(pooled))
+
+
+def _powers(deviation: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of `ShareMoments` and the variance of single units (E)."""
+    weight = group_weights(tokens)[:, None]
+    weighted = weight * deviation
+    powers = [weighted, weighted**2, weighted**3]
     totals = [weight, weight**2, weight**3, weight**2 / np.maximum(tokens, 1)[:, None]]
-    spread = (deviation**2).sum(axis=0) / (weight**2).sum()
-    return ShareMoments(np.concatenate([*powers, *totals], axis=1), pooled, spread)
+    spread = (weighted**2).sum(axis=0) / max((weight**2).sum(), 1e-12)
+    return np.concatenate([*powers, *totals], axis=1), spread
 
 
 def topic_shares(moments: ShareMoments, added: np.ndarray) -> TopicShares:
@@ -85,8 +112,7 @@ def topic_shares(moments: ShareMoments, added: np.ndarray) -> TopicShares:
     effective = weight**2 / weight2
     unbiased = effective / np.maximum(effective - 1, 0.5)
     own = np.maximum(second - share**2 * weight2, 0) / weight**2 * unbiased
-    tokens = moments.pooled * np.maximum(1 - moments.pooled, 0) * noise / weight**2
-    own = np.maximum(own, tokens)
+    own = np.maximum(own, moments.noise * noise / weight**2)
     metric = chi_square_metric(moments.pooled)
     total = (own * metric).sum(axis=-1, keepdims=True)
     profile = moments.spread / max(float((moments.spread * metric).sum()), 1e-30)

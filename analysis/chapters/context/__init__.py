@@ -3,12 +3,12 @@
 from ..chapter import Chapter
 from .measures import measure_context
 from .section import context_section
-from .verdict import context_and_group_sentences
+from .verdict import context_sentences
 
 CHAPTER = Chapter(
     name="context",
     measure=measure_context,
     section=context_section,
-    sentences=context_and_group_sentences,
-    uses={"information": "topics.information", "origins": "topics.origins"},
+    sentences=context_sentences,
+    uses={"information": "topics.information"},
 )

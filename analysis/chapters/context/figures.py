@@ -23,7 +23,8 @@ def residual_figure(beyond: pd.DataFrame, alpha: float) -> go.Figure:
     hover = [
         f"<b>layer {row.layer}</b><br>{row.ratio:.3g} times the mean of shuffled topics<br>95% of "
         f"shuffles: {row.null_low:.3g} to {row.null_high:.3g}<br>"
-        f"{p_text(row.family_p_value, row.permutations)} (family-wise)"
+        f"{p_text(row.family_p_value, row.permutations)} (family-wise)<br>previous token fixed: "
+        f"{p_text(row.pair_family_p_value, row.permutations)}"
         for row in rows(beyond)
     ]
     null = beyond.null_low, beyond.null_high

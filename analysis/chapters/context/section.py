@@ -3,7 +3,7 @@
 from ...data.design import Design
 from ...html.page import ALL_LAYERS, Panel, Section
 from ...html.records import rows
-from ...html.text import number
+from ...html.text import number, percent
 from .figures import bracket_figure, residual_figure
 from .measures import LOWER_PERMUTATIONS
 from .measures import ContextRecord as Record
@@ -28,8 +28,10 @@ def context_panels(record: Record, design: Design) -> list[Panel]:
     if frame.empty:
         return []
     first = rows(frame)[0]
+    unit = "groups" if first.grouped else "documents"
+    held = f"{first.groups:,} groups, " if first.grouped else ""
     size = (
-        f"n = {first.documents:,} sampled documents of {first.topics} topics, "
+        f"n = {held}{first.documents:,} sampled documents of {first.topics} topics, "
         f"{first.tokens:,} untouched tokens."
     )
     return [
@@ -39,9 +41,10 @@ def context_panels(record: Record, design: Design) -> list[Panel]:
             "A filled point is a layer that sends the same tokens elsewhere when the topic is "
             "another (family-wise over layers); the grey bar is what chance gives one layer "
             "alone.",
-            f"{size} Unit: Σ (observed − expected from the token types)² / expected over its "
-            f"null mean. Baseline: 1, and 95% of {first.permutations:,} shuffles of topics "
-            "over documents.",
+            f"{size} {percent(first.coverage)} of the tokens are of types in at least five {unit}; "
+            f"the topics' words overlap by {percent(first.overlap)}. Unit: Welch statistic of "
+            "observed less expected choices over its null mean. Baseline: 1, and 95% of "
+            f"{first.permutations:,} shuffles of topics over {unit}.",
             {ALL_LAYERS: residual_figure(frame, design.alpha)},
             frame,
             subject="beyond vocabulary",
@@ -52,10 +55,9 @@ def context_panels(record: Record, design: Design) -> list[Panel]:
             "How much of the topic information the words reproduce",
             "If the grey and the coloured bars are as high as the observed one, topics differ "
             "in their words alone; what they lack is context.",
-            f"{size} Unit: share of log2 T = {number(first.max_bits)} bits. Baseline: the mean "
-            f"of {first.permutations:,} shuffles of topics over documents (token mix routed as in "
-            f"other topics: of {min(LOWER_PERMUTATIONS, first.permutations)}), subtracted from "
-            "each bar.",
+            f"{size} Unit: share of log2 T = {number(first.max_bits)} bits. Bias of few "
+            f"{unit} removed by the jackknife (token mix routed as in other topics: by the mean of "
+            f"{min(LOWER_PERMUTATIONS, first.permutations)} shuffles).",
             {ALL_LAYERS: bracket_figure(frame)},
             frame,
         ),

@@ -103,7 +103,7 @@ def depth_figure(information: pd.DataFrame, alpha: float) -> go.Figure:
     hover = [
         f"<b>layer {row.layer}</b><br>{percent(row.share, 3)} of log2 T ({row.band})<br>"
         f"{percent_interval(row.share_low, row.share_high, 3)}<br>{row.bits:.4g} "
-        f"bits above chance (plug-in {row.plug_in_bits:.4g}, null {row.null_bits:.4g})<br>"
+        f"bits (of token counts, bias not taken off: {row.plug_in_bits:.4g})<br>"
         f"{p_text(row.family_p_value, row.permutations)} (family-wise)"
         for row in rows(information)
     ]

@@ -1,27 +1,33 @@
 """E3, topic information: how much an expert's name tells about the topic of its token."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from ....configs.progress import progress_bar
 from ...data.documents import DocumentCounts
-from ...statistics.bootstrap import bootstrap_topic_sums, interval
 from ...statistics.information import information_bits
-from ...statistics.permutations import (
-    MIN_DOCUMENTS_FOR_P,
-    exact_type,
-    family_wise_p,
-    permutation_p,
-    permuted_sums,
-    topic_sums,
+from ...statistics.information_size import (
+    detectable_bits,
+    bootstrap_noise,
+    group_shares,
+    information_interval,
+    jackknife_bits,
+    scaled_effect,
+    share_information,
 )
-from .cells import squared_residuals, studentised
+from ...statistics.label_test import LabelTest, label_test
+from ...statistics.null_test import NullTest, null_test
+from ...statistics.permutations import topic_sums
+from ...statistics.units import permuted_labels
+from ...statistics.welch import share_moments, welch_statistic
 
-# Bands of the information as a share of log2 T. Known points: Mixtral 0.1–0.4%, an encoder
-# trained on Reddit titles 0–0.7%, OLMoE 7–22%.
+# Bands of the information as a share of log2 T. Known points, plug-in: Mixtral 0.1–0.4%, OLMoE
+# 7–22%.
 BANDS = ((0.005, "negligible"), (0.02, "weak"), (0.10, "moderate"), (np.inf, "strong"))
+ABSENT = BANDS[0][0]  # an effect whose interval lies below this is said to be absent
+NO_BAND = "none"
 
 
 def effect_band(share: float) -> str:
@@ -29,106 +35,155 @@ def effect_band(share: float) -> str:
     return next(name for limit, name in BANDS if share < limit)
 
 
+def interval_band(low: float, high: float) -> str:
+    """Names the sizes that an interval holds: one band, or "weak to moderate"; "none" without."""
+    if np.isnan(low) or np.isnan(high):
+        return NO_BAND
+    ends = effect_band(low), effect_band(high)
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
 @dataclass(frozen=True)
-class TopicNull:
-    """What chance gives when documents swap topics.
+class TopicTests:
+    """The corpus as it is and with topics permuted over groups, layer by layer.
 
     Attributes:
-        information: (P, L) bits.
-        largest_cell: (P) largest |studentised deviation| over all layers, topics and experts.
+        layers: (L) what labels have to do with the choices of a layer.
+        permutations: P.
     """
 
-    information: np.ndarray
-    largest_cell: np.ndarray
+    layers: list[LabelTest]
+    permutations: int
+
+    @property
+    def largest(self) -> np.ndarray:
+        """(P) largest |cell| of each permutation, over all layers, topics and experts."""
+        largest: np.ndarray = np.max([layer.largest for layer in self.layers], axis=0)
+        return largest
 
 
-def topic_null(data: DocumentCounts, permuted: np.ndarray) -> TopicNull:
+def topic_tests(
+    data: DocumentCounts, permutations: int, generator: np.random.Generator
+) -> TopicTests:
     """Runs every permutation once, for the information of layers and the test of cells.
 
     Args:
         data: per-document counts, untouched tokens.
-        permuted: (P, D) topic of each document under each permutation.
+        permutations: P.
+        generator: draws them.
     """
-    shape, topics = data.counts.shape[1:], len(data.topics)
-    width = shape[0] * shape[1]
-    counts = data.counts.reshape(len(data.ids), width)
-    spread = squared_residuals(data.counts).reshape(len(data.ids), width)
-    values = np.concatenate([counts, spread], axis=1).astype(exact_type(counts))
-    information, largest = [], []
-    with progress_bar("permuting documents", len(permuted), "permutations") as advance:
-        for sums in permuted_sums(values, permuted, topics):
-            batch = sums.astype(np.float64)
-            choices = batch[..., :width].reshape(len(batch), topics, *shape)
-            spreads = batch[..., width:].reshape(len(batch), topics, *shape)
-            information.append(information_bits(choices))
-            cells = studentised(choices, spreads, data.documents_per_topic)
-            largest.append(np.abs(cells).reshape(len(batch), -1).max(axis=1))
-            advance(len(batch))
-    return TopicNull(np.concatenate(information), np.concatenate(largest))
+    units = data.units
+    labels = permuted_labels(units, permutations, generator)
+    tokens, layers = units.sums(data.tokens), []
+    with progress_bar("permuting groups", len(data.layers), "layers") as advance:
+        for layer in range(len(data.layers)):
+            moments = share_moments(units.sums(data.counts[:, layer]), tokens)
+            layers.append(label_test(moments, labels, units.num_topics))
+            advance(1)
+    return TopicTests(layers, permutations)
 
 
-def topic_information(data: DocumentCounts, null: TopicNull, weights: np.ndarray) -> pd.DataFrame:
-    """Topic information of each layer, corrected for chance.
+def topic_information(
+    data: DocumentCounts, tests: TopicTests, weights: np.ndarray
+) -> pd.DataFrame:
+    """Topic information of each layer, with little bias from the number of groups.
+
+    Args:
+        data: per-document counts, untouched tokens.
+        tests: of the same data.
+        weights: (B, D) bootstrap weights; documents of a group share theirs.
 
     Returns:
-        One row per layer: `plug_in_bits`, `null_bits` (mean of the null) with its central 95%
-        `null_low`, `null_high`, `bits` (plug-in minus null mean) with the bootstrap interval
-        `low`, `high` (below 0 where the data are compatible with none; NaN where a topic has fewer
-        than 3 documents), `share` of log2 T (+ `share_low`, `share_high`), `band`, `p_value`,
-        `family_p_value` (over layers, by the maximum; both NaN when a topic has fewer than 10
-        documents), `max_bits` (log2 T), `topics`, `documents`, `fewest_documents`, `tokens`,
+        One row per layer: `bits` of information of the topics' mean shares, jackknifed over groups
+        (plug-in where a topic has a single group), with its 95% interval `low`, `high` (NaN below
+        3 groups in a topic), `share` of log2 T (+ `share_low`, `share_high`), `band` of the
+        interval ("none" without one), `absent` (the interval lies below 0.5% of log2 T),
+        `detectable_bits`, `detectable_share` (smallest effect that 80% of such corpora would
+        show), `plug_in_bits` (of token counts, as published figures are), `null_bits` (mean of the
+        plug-in of mean shares under permutation) with its central 95% `null_low`, `null_high`,
+        `p_value`, `family_p_value` (over layers, by the maximum), `q_value` (false discovery rate;
+        all NaN when a topic has fewer than 10 groups), `max_bits` (log2 T), `topics`, `groups`,
+        `fewest_groups`, `grouped` (whether groups were given), `documents`, `tokens`,
         `permutations`.
     """
-    topics = len(data.topics)
-    observed = information_bits(topic_sums(data.counts, data.topic_ids, topics))  # (L)
-    null_mean, null_sd = null.information.mean(axis=0), null.information.std(axis=0)
-    bits = observed - null_mean
-    low, high = _interval(data, weights, bits)
-    null_low, null_high = np.quantile(null.information, [0.025, 0.975], axis=0)
-    p_value, family_p = np.full(observed.shape, np.nan), np.full(observed.shape, np.nan)
-    if topics > 1 and data.documents_per_topic.min() >= MIN_DOCUMENTS_FOR_P:
-        scale = np.where(null_sd > 0, null_sd, 1)
-        p_value = permutation_p(observed, null.information)
-        family_p = family_wise_p(bits / scale, (null.information - null_mean) / scale)
+    units, topics = data.units, len(data.topics)
+    statistics = np.column_stack([layer.statistic for layer in tests.layers])  # (P + 1, L)
+    null = np.column_stack([layer.information[1:] for layer in tests.layers])
+    test = null_test(statistics[0], statistics[1:], testable=units.suffice)
+    critical = _critical(statistics[1:]) if units.suffice else np.full(len(data.layers), np.nan)
+    sizes = np.array(
+        [_size(data, layer, tests.layers[layer], weights, critical[layer])
+         for layer in range(len(data.layers))]
+    )  # (L, 4)
+    bits, low, high, detectable = sizes.T
     max_bits = np.log2(topics) if topics > 1 else np.nan
+    null_low, null_high = np.quantile(null, [0.025, 0.975], axis=0)
     return pd.DataFrame(
         {
             "layer": data.layers,
-            "plug_in_bits": observed,
-            "null_bits": null_mean,
-            "null_low": null_low,
-            "null_high": null_high,
             "bits": bits,
             "low": low,
             "high": high,
             "share": bits / max_bits,
             "share_low": low / max_bits,
             "share_high": high / max_bits,
-            "band": [effect_band(x) if topics > 1 else "none" for x in bits / max_bits],
-            "p_value": p_value,
-            "family_p_value": family_p,
+            "band": [interval_band(*ends) for ends in zip(low / max_bits, high / max_bits)],
+            "absent": high / max_bits < ABSENT,
+            "detectable_bits": detectable,
+            "detectable_share": detectable / max_bits,
+            "plug_in_bits": information_bits(topic_sums(data.counts, data.topic_ids, topics)),
+            "null_bits": null.mean(axis=0),
+            "null_low": null_low,
+            "null_high": null_high,
+            **_p_values(test),
             "max_bits": max_bits,
             "topics": topics,
+            "groups": units.num_groups,
+            "fewest_groups": int(units.per_topic.min()),
+            "grouped": data.groups is not None,
             "documents": len(data.ids),
-            "fewest_documents": int(data.documents_per_topic.min()),
             "tokens": int(data.tokens.sum()),
-            "permutations": len(null.information),
+            "permutations": tests.permutations,
         }
     )
 
 
-def _interval(
-    data: DocumentCounts, weights: np.ndarray, bits: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bootstrap interval of the corrected information (L).
+def _p_values(test: NullTest) -> dict[str, np.ndarray]:
+    return {
+        "p_value": test.p_value,
+        "family_p_value": test.family_p_value,
+        "q_value": test.q_value,
+    }
 
-    Resampling documents adds its own upward bias, so the draws are centred on the estimate. A draw
-    that lacks a topic knows no information about it and is left out.
-    """
-    flat, topics = data.counts.reshape(len(data.ids), -1), len(data.topics)
-    sums = bootstrap_topic_sums(flat, data.topic_ids, topics, weights)
-    draws = sums.reshape(len(weights), topics, *data.counts.shape[1:])
-    held = (draws.sum(axis=-1) > 0).all(axis=1)  # (B, L)
-    drawn = np.where(held, information_bits(draws), np.nan)
-    mean = np.where(held, drawn, 0).sum(axis=0) / np.maximum(held.sum(axis=0), 1)
-    return interval(drawn - mean + bits, int(data.documents_per_topic.min()))
+
+def _critical(null: np.ndarray) -> np.ndarray:
+    """What a layer's statistic must reach to be family-wise significant at 5%: (L)."""
+    mean, spread = null.mean(axis=0), null.std(axis=0)
+    largest = ((null - mean) / np.where(spread > 0, spread, 1.0)).max(axis=1)
+    critical: np.ndarray = mean + np.quantile(largest, 0.95) * spread
+    return critical
+
+
+def _size(
+    data: DocumentCounts, layer: int, test: LabelTest, weights: np.ndarray, critical: float
+) -> tuple[float, float, float, float]:
+    """Bits, the ends of their interval, and the bits that the test would find."""
+    units = data.units
+    shares = group_shares(units.sums(data.counts[:, layer]), units.sums(data.tokens), units)
+    plug_in = float(share_information(shares.means))
+    fewest = int(units.per_topic.min())
+    if units.num_topics < 2 or fewest < 3 or not len(weights):
+        corrected = jackknife_bits(shares) if fewest > 1 else plug_in
+        return corrected, np.nan, np.nan, np.nan
+    bits = jackknife_bits(shares)
+    firsts = np.unique(units.of_documents, return_index=True)[1]  # first document of each unit
+    of_groups = np.unique(units.groups, return_index=True)[1]
+    effect = scaled_effect(shares, bootstrap_noise(shares, weights[:, firsts[of_groups]]))
+    low, high = information_interval(shares, effect)
+    found = np.nan
+    if not np.isnan(critical):
+        drawn = effect.drawn * test.pooled.sum() - test.pooled
+        imagined = replace(test.shares, share=drawn)
+        statistic = welch_statistic(imagined, test.pooled)
+        found = detectable_bits(effect, statistic, critical)
+    return bits, min(low, bits), max(high, bits), found

@@ -6,10 +6,8 @@ import pandas as pd
 
 from ...data.run import RunData
 from ...statistics.draws import Draws
-from ...statistics.permutations import permuted_topics
 from .cells import topic_expert_cells
-from .information import topic_information, topic_null
-from .origins import origin_information
+from .information import topic_information, topic_tests
 
 
 @dataclass(frozen=True)
@@ -19,22 +17,19 @@ class TopicsRecord:
     Attributes:
         information: `information.topic_information`.
         cells: `cells.topic_expert_cells`.
-        origins: `origins.origin_information`; empty where each document is its own group.
     """
 
     information: pd.DataFrame
     cells: pd.DataFrame
-    origins: pd.DataFrame
 
 
 def measure_topics(run: RunData, draws: Draws) -> TopicsRecord:
-    """Computes the record; one set of permutations serves layers, cells and groups."""
+    """Computes the record; one set of permutations serves layers and cells."""
     data = run.documents
-    null = topic_null(data, permuted_topics(draws.orders, data.topic_ids))
+    tests = topic_tests(data, draws.permutations, draws.generator)
     return TopicsRecord(
-        information=topic_information(data, null, draws.weights),
-        cells=topic_expert_cells(data, draws.weights, null.largest_cell),
-        origins=origin_information(data, run.groups, draws.orders),
+        information=topic_information(data, tests, draws.weights),
+        cells=topic_expert_cells(data, tests),
     )
 
 

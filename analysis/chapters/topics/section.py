@@ -1,5 +1,7 @@
 """The chapter on topics: which experts are chosen more for one topic than for the others."""
 
+from typing import Any
+
 import pandas as pd
 
 from ...data.design import Design
@@ -19,8 +21,9 @@ from ...html.text import (
 )
 from .figures import depth_figure, topic_heatmap
 from .measures import TopicsRecord as Record
+from .verdict import unit_name
 
-RATIO_COLUMNS = ["log2_ratio", "low", "high", "share", "base_share", "p_value"]
+RATIO_COLUMNS = ["log2_ratio", "family_low", "family_high", "share", "base_share", "p_value"]
 CELL_COLUMNS = ["layer", "expert", "topic", *RATIO_COLUMNS]
 SMALLEST_SCALE = 0.5  # log2; keeps noise from filling the colour scale
 
@@ -32,26 +35,27 @@ def topics_section(record: Record, design: Design) -> Section:
         "Topics",
         "How much the expert of a token tells about its topic, layer by layer, after taking off "
         "what chance gives; and which experts are chosen more for one topic than for the others. "
-        "Counted on untouched tokens, judged by whole documents.",
+        f"Counted on untouched tokens, judged by whole {unit_name(record.information)}.",
         [_depth_panel(record, design), _cells_panel(record, design)],
     )
 
 
 def _depth_panel(record: Record, design: Design) -> Panel:
     first = rows(record.information)[0]
+    unit = unit_name(record.information)
     return Panel(
         "depth",
         "Topic information by layer",
         "A filled point is a layer with topic information (family-wise over layers); the "
         "grey band is what chance gives one layer alone. Below 0.5% is negligible, to 2% "
-        "weak, to 10% moderate, above strong; for comparison, Mixtral 0.1–0.4%, OLMoE "
-        "7–22%.",
-        f"n = {first.documents:,} documents of {first.topics} topics, {first.tokens:,} "
-        f"untouched tokens. Unit: share of log2 T = {number(first.max_bits)} bits. "
-        f"Baseline: the mean of {first.permutations:,} shuffles of topics over documents, "
-        "subtracted; the band is their central 95%.",
+        "weak, to 10% moderate, above strong; for comparison (from token counts alone, bias "
+        "not taken off), Mixtral 0.1–0.4%, OLMoE 7–22%.",
+        f"{_sample(first)} of {first.topics} topics, {first.tokens:,} "
+        f"untouched tokens. Unit: share of log2 T = {number(first.max_bits)} bits, jackknifed "
+        f"over {unit}, with 95% intervals. Baseline: {first.permutations:,} shuffles of topics "
+        f"over {unit}; the band is their central 95%, less their mean.",
         {ALL_LAYERS: depth_figure(record.information, design.alpha)},
-        _with_groups(record),
+        record.information,
         subject="topic",
         is_main=True,
     )
@@ -67,8 +71,8 @@ def _cells_panel(record: Record, design: Design) -> Panel:
         "+1 is twice, −1 half. A dot marks what shuffled topics do not reach.",
         f"{topic_sizes(record.cells)} Unit: log2 of the topic's share of choices over the "
         f"mean of {len(design.topics)} topics. Baseline: 0, and the largest deviation "
-        f"in {design.permutations:,} shuffles of topics over documents (family-wise "
-        f"over all layers, level {design.alpha:g}).",
+        f"in {design.permutations:,} shuffles of topics over {unit_name(record.information)} "
+        f"(family-wise over all layers, level {design.alpha:g}).",
         views_by_layer(
             record.cells,
             lambda cells: topic_heatmap(
@@ -87,14 +91,11 @@ def _cells_panel(record: Record, design: Design) -> Panel:
     )
 
 
-def _with_groups(record: Record) -> pd.DataFrame:
-    """Topic information, and beside it the test that shuffles whole origins."""
-    origins = record.origins
-    if origins.empty:
-        return record.information
-    names = {"share": "origin_share", "family_p_value": "origin_family_p_value"}
-    own = origins[["layer", *names, "origins"]].rename(columns=names)
-    return record.information.merge(own, on="layer")
+def _sample(first: Any) -> str:
+    """Says how many units there are, and that documents were taken as independent if they were."""
+    if first.grouped:
+        return f"n = {first.groups:,} groups, {first.documents:,} documents"
+    return f"n = {first.documents:,} documents, each taken as independent,"
 
 
 def overview(record: Record, design: Design) -> pd.DataFrame:
@@ -102,7 +103,7 @@ def overview(record: Record, design: Design) -> pd.DataFrame:
     table = []
     for info in rows(record.information):
         cells = record.cells[record.cells.layer == info.layer]
-        top = largest(cells, "low" if cells.low.notna().any() else "log2_ratio")
+        top = largest(cells, "family_low" if cells.family_low.notna().any() else "log2_ratio")
         pair = f"{expert_name(top.layer, top.expert)} · {visible(top.topic, 24)}"
         table.append(
             {

@@ -1,4 +1,4 @@
-"""What a document's token types alone would make its experts: the expectations behind E4."""
+"""What the token mix of documents alone would make of their experts: the bracket beside E4."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,7 @@ from scipy import sparse
 from ...data.sample import TokenSample
 from ...statistics.permutations import topic_sums
 
-PRIOR = 1.0  # tokens routed as the layer's load, added to every type
-
-
-@dataclass(frozen=True)
-class TypeExpectation:
-    """Choices that a document's token types alone would give.
-
-    Attributes:
-        observed: (S, L·E) choices of each document.
-        left_out: (S, L·E) expected from the types' choices in all other documents.
-        pooled: (S, L·E) expected from the types' choices in all documents, its own included.
-    """
-
-    observed: np.ndarray
-    left_out: np.ndarray
-    pooled: np.ndarray
+PRIOR = 1.0  # tokens routed as elsewhere, added to every type
 
 
 @dataclass(frozen=True)
@@ -35,26 +20,14 @@ class TypeTable:
     load: np.ndarray
 
 
-def type_expectation(sample: TokenSample, types: TypeTable) -> TypeExpectation:
-    """Expects each document's choices from its token types.
-
-    p₋d(e | x) = (C_xe − C_xe^d + a·π_e) / (C_x − C_x^d + a) with a = 1: choices of type x outside
-    the document, and for types that hardly occur elsewhere the layer's load π.
-    """
+def mix_choices(sample: TokenSample, types: TypeTable) -> tuple[np.ndarray, np.ndarray]:
+    """Choices of each document, and those that its types give as routed everywhere: (S, L·E)."""
     shape = len(sample.rows), len(sample.token_ids)
     ones = np.ones(len(sample.types))
     mix = sparse.csr_array((ones, (sample.documents, sample.types)), shape)  # tokens by d and x
     mix.sum_duplicates()
-    outside = types.tokens[mix.indices] - mix.data + PRIOR
-    weights = sparse.csr_array((mix.data / outside, mix.indices, mix.indptr), shape)
-    per_token = np.asarray(weights[sample.documents, sample.types])
-    own = _choices(sample, sample.documents, len(sample.rows), per_token)
-    prior = weights.sum(axis=1)[:, None] * PRIOR * types.load
-    return TypeExpectation(
-        observed=_choices(sample, sample.documents, len(sample.rows), ones),
-        left_out=weights @ types.choices - own + prior,
-        pooled=mix @ (types.choices / types.tokens[:, None]),
-    )
+    observed = _choices(sample, sample.documents, len(sample.rows), ones)
+    return observed, mix @ (types.choices / types.tokens[:, None])
 
 
 def other_topics_expectation(
@@ -62,7 +35,8 @@ def other_topics_expectation(
 ) -> np.ndarray:
     """Choices (T, L·E) that the token mix of each topic gives by the types' routing elsewhere.
 
-    q_t: as p₋d with all documents of the topic left out; r_t: share of the other topics' tokens on
+    q_t: (C_xe − C_xe^t + a·r_te) / (C_x − C_x^t + a) with a = 1, choices of type x outside the
+    topic, and for types that hardly occur elsewhere the other topics' load r_t. r_t: share of the other topics' tokens on
     each expert; w_t: the topic's share of all tokens. Expected is p̄ + (1 − w_t)(q_t − r_t): the
     shift that words make, off the mean of all topics. Without r_t, what the left-out topic does
     by context would return as a dip in its own expectation.
