@@ -27,7 +27,7 @@ _HOMES = {  # name → module; read when asked for, since some take a second to 
     "top_tokens": "chapters.vocabulary.measures",
     "topic_expert_cells": "chapters.topics.cells",
     "topic_information": "chapters.topics.information",
-    "topic_null": "chapters.topics.information",
+    "topic_tests": "chapters.topics.information",
     "type_counts": "data.token_types",
     "vocabulary_specialisation": "chapters.vocabulary.measures",
     "write_verdict": "chapters",

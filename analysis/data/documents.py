@@ -61,9 +61,7 @@ class DocumentCounts:
         return group_units(self.group_names, self.topic_ids, len(self.topics))
 
 
-def document_counts(
-    store: RoutingStore, groups: Mapping[str, str] | None = None
-) -> DocumentCounts:
+def document_counts(store: RoutingStore, groups: Mapping[str, str] | None = None) -> DocumentCounts:
     """Takes the per-document counts out of a routing store.
 
     Topics without a document are left out: nothing can be said of them.

@@ -113,10 +113,19 @@ def listing(items: list[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def units_text(groups: int, documents: int) -> str:
+    """Says how many independent units there are: "96 documents", or "24 groups (96 documents)"."""
+    if groups == documents:
+        return f"{documents:,} documents"
+    return f"{groups:,} groups ({documents:,} documents)"
+
+
 def topic_sizes(cells: pd.DataFrame) -> str:
-    """Says how much text is behind each topic: n in documents and tokens."""
+    """Says how much text is behind each topic: n in groups, documents and tokens."""
     sizes = cells.drop_duplicates("topic")
+    groups = f"{count_range(sizes.groups.min(), sizes.groups.max())} groups, "
     return (
-        f"n = {count_range(sizes.documents.min(), sizes.documents.max())} documents per topic, "
+        f"n = {'' if sizes.groups.equals(sizes.documents) else groups}"
+        f"{count_range(sizes.documents.min(), sizes.documents.max())} documents per topic, "
         f"{int(sizes.tokens.min()):,} to {int(sizes.tokens.max()):,} untouched tokens."
     )

@@ -1,4 +1,4 @@
-"""Document bootstrap: intervals from documents drawn with Poisson(1) weights."""
+"""Bootstrap of groups: intervals from groups drawn with Poisson(1) weights."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ FEWEST_FOR_INTERVAL = 3
 
 
 def poisson_weights(ids: Sequence[str], draws: int, seed: int) -> np.ndarray:
-    """Gives every document a Poisson(1) weight in every draw: (B, D).
+    """Gives every name a Poisson(1) weight in every draw: (B, D).
 
-    A weight depends only on (seed, document id, draw): neither the order of documents nor how they
-    are spread over processes changes it.
+    A weight depends only on (seed, name, draw): documents that give the name of their group share
+    theirs, and neither their order nor how they are spread over processes changes it.
     """
     keys = np.array(
         [
@@ -27,6 +27,15 @@ def poisson_weights(ids: Sequence[str], draws: int, seed: int) -> np.ndarray:
     )
     uniform = splitmix64(keys[None, :], np.arange(draws)[:, None]) / 2.0**64
     return np.searchsorted(stats.poisson.cdf(np.arange(20), 1.0), uniform).astype(np.float32)
+
+
+def weighted_sums(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Adds weighted values of documents (D) or (D, L, …), layer by layer: (B) or (B, L, …)."""
+    wide = weights.astype(np.float64)
+    if values.ndim == 1:
+        return wide @ values
+    sums = [wide @ values[:, layer].reshape(len(values), -1) for layer in range(values.shape[1])]
+    return np.stack(sums, axis=1).reshape(len(weights), *values.shape[1:])
 
 
 def bootstrap_topic_sums(
@@ -48,7 +57,7 @@ def interval(draws: np.ndarray, units: np.ndarray | int) -> tuple[np.ndarray, np
 
     Args:
         draws: (B, …); NaN where a draw holds none of the units and so says nothing.
-        units: documents or origins behind each value, broadcast to (…).
+        units: groups behind each value, broadcast to (…).
 
     Returns:
         Percentiles of the draws that say something; NaN without draws, where fewer than half of

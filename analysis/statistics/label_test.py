@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .information_size import share_information
-from .permutations import permuted_sums
+from .permutations import TIE, permuted_sums
 from .welch import (
     ShareMoments,
     TopicShares,
@@ -53,14 +53,16 @@ def label_test(moments: ShareMoments, labels: np.ndarray, num_labels: int) -> La
     columns = moments.columns.astype(np.float64 if exact else np.float32)
     observed = topic_shares(moments, next(permuted_sums(columns, labels[:1], num_labels))[0])
     own = cell_statistics(observed)
-    floor = np.abs(own) * (1 - 1e-5)  # what differs by rounding alone is a tie
+    floor = np.abs(own) * (1 - TIE)  # what differs by rounding alone is a tie
     exceeding = np.zeros(own.shape, np.int64)
     statistic, information, largest = [], [], []
     for added in permuted_sums(columns, labels, num_labels):
         shares = topic_shares(moments, added)
         statistic.append(welch_statistic(shares, moments.pooled))
         means = np.maximum(shares.share + moments.pooled, 0)
-        information.append(share_information(means / np.maximum(means.sum(axis=-1, keepdims=True), 1e-30)))
+        information.append(
+            share_information(means / np.maximum(means.sum(axis=-1, keepdims=True), 1e-30))
+        )
         cells = np.abs(cell_statistics(shares))
         exceeding += (cells >= floor).sum(axis=0)
         largest.append(cells.max(axis=(1, 2)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TIE = 1e-5  # relative; sums in float32 differ by less
+from .permutations import TIE, family_wise_p, permutation_p
 
 
 @dataclass(frozen=True)
@@ -52,33 +52,8 @@ def null_test(observed: np.ndarray, null: np.ndarray, *, testable: bool = True) 
     return NullTest(mean, low, high, p_value, family_p, false_discovery_q(p_value))
 
 
-def permutation_p(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """Share of permutations at least as large: (b + 1) / (P + 1).
-
-    Phipson and Smyth (2010), arXiv 1603.05766: never zero.
-
-    Args:
-        observed: (…) statistics.
-        null: (P, …) the same under each permutation.
-    """
-    exceeding = (null >= observed - TIE * np.maximum(1.0, np.abs(observed))).sum(axis=0)
-    p_value: np.ndarray = (exceeding + 1) / (len(null) + 1)
-    return p_value
-
-
-def family_wise_p(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """P-values adjusted for the whole family by its largest statistic (Westfall and Young 1993).
-
-    Args:
-        observed: (…) statistics on one scale.
-        null: (P, …) the same under each permutation.
-    """
-    largest = null.reshape(len(null), -1).max(axis=1)
-    return largest_p(observed, largest)
-
-
 def largest_p(observed: np.ndarray, largest: np.ndarray) -> np.ndarray:
-    """The same from the largest statistic of each permutation (P)."""
+    """P-values adjusted for the family, from its largest statistic in each permutation (P)."""
     ordered = np.sort(largest)
     floor = observed - TIE * np.maximum(1.0, np.abs(observed))
     exceeding = len(ordered) - np.searchsorted(ordered, floor, side="left")

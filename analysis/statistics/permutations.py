@@ -15,6 +15,7 @@ from scipy import sparse
 MIN_DOCUMENTS_FOR_P = 10  # per topic; below, no p-value is given
 MIN_DOCUMENTS_FOR_TRUST = 30  # per topic; below, a warning is given
 CACHE_BYTES = 2**21  # of the sums of one batch of permutations: a core's second-level cache
+TIE = 1e-5  # relative; what sums in float32 differ by through rounding alone
 EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32
 
 
@@ -108,7 +109,7 @@ def permutation_p(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
         observed: (…) statistics.
         null: (P, …) the same under each permutation.
     """
-    tolerance = 1e-9 * np.maximum(1.0, np.abs(observed))  # ties up to rounding count as ties
+    tolerance = TIE * np.maximum(1.0, np.abs(observed))  # ties up to rounding count as ties
     exceeding = (null >= observed - tolerance).sum(axis=0)
     return (exceeding + 1) / (len(null) + 1)
 

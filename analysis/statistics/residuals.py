@@ -69,7 +69,9 @@ def type_cells(types: np.ndarray, token_units: np.ndarray, units: Units) -> Type
     )
     of_group = (spread @ mix).tocsr()  # (G, X)
     expanded = spread.T.tocsr() @ of_group  # (U, X): tokens of the unit's whole group
-    outside = np.bincount(kept, minlength=shape[1])[mix.indices] - _at(expanded, mix)
+    rows_of_mix = np.repeat(np.arange(number), np.diff(mix.indptr))
+    inside = _at(expanded, rows_of_mix, mix.indices)
+    outside = np.bincount(kept, minlength=shape[1])[mix.indices] - inside
     weights = sparse.csr_array((mix.data / outside, mix.indices, mix.indptr), shape)
     pairs = _own_pairs(own_units, kept, units, weights)
     return TypeCells(
@@ -133,10 +135,11 @@ def _counted(
     return np.bincount(rows * shape[1] + chosen, weights, size).reshape(shape)
 
 
-def _at(values: sparse.csr_array, places: sparse.csr_array) -> np.ndarray:
-    """The values at the stored places of another matrix, in its order."""
-    rows = np.repeat(np.arange(places.shape[0]), np.diff(places.indptr))
-    found: np.ndarray = np.asarray(values[rows, places.indices]).ravel()
+def _at(values: sparse.csr_array, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The values at these places."""
+    if not len(rows):  # scipy cannot be asked for none
+        return np.zeros(0)
+    found: np.ndarray = np.asarray(values[rows, columns]).ravel()
     return found
 
 
@@ -149,8 +152,10 @@ def _own_pairs(
     starts = np.cumsum(sizes) - sizes
     groups = units.groups[token_units]
     rows = np.repeat(np.arange(len(token_units)), sizes[groups])
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(sizes[groups]) - sizes[groups], sizes[groups])
+    within = np.arange(len(rows)) - np.repeat(
+        np.cumsum(sizes[groups]) - sizes[groups], sizes[groups]
+    )
     partners = order[starts[groups[rows]] + within]
-    found = np.asarray(weights[partners, types[rows]]).ravel()
+    found = _at(weights, partners, types[rows])
     held = found > 0
     return rows[held], partners[held], found[held]

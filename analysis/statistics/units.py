@@ -67,9 +67,7 @@ def group_units(groups: Sequence[Any], topic_ids: np.ndarray, num_topics: int) -
     return Units(of_documents, keys % num_topics, keys // num_topics, num_topics)
 
 
-def permuted_labels(
-    units: Units, permutations: int, generator: np.random.Generator
-) -> np.ndarray:
+def permuted_labels(units: Units, permutations: int, generator: np.random.Generator) -> np.ndarray:
     """Topics of the units as they are and under P permutations: (P + 1, U), int32.
 
     Groups that have equally many units swap their topics as sets, and the topics of a group are

@@ -66,7 +66,9 @@ def share_moments(sums: np.ndarray, tokens: np.ndarray) -> ShareMoments:
     return ShareMoments(columns, pooled, spread, pooled * np.maximum(1 - pooled, 0))
 
 
-def residual_moments(observed: np.ndarray, expected: np.ndarray, tokens: np.ndarray) -> ShareMoments:
+def residual_moments(
+    observed: np.ndarray, expected: np.ndarray, tokens: np.ndarray
+) -> ShareMoments:
     """The same for what is left of the choices of units after an expectation.
 
     Args:

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from moescope.analysis.chapters.context.measures import beyond_vocabulary
-from moescope.analysis.chapters.context.type_expectation import (
+from moescope.analysis.chapters.context.measures import _pairs, beyond_vocabulary
+from moescope.analysis.chapters.context.token_mix import (
+    mix_choices,
     other_topics_expectation,
-    type_expectation,
     type_table,
 )
 from moescope.analysis.statistics.information import information_bits
@@ -27,7 +27,7 @@ from .samples import PlantedTokens, document_choices, planted_sample
 def analyse(plan: PlantedTokens, seed: int, permutations: int = 99) -> pd.DataFrame:
     generator = np.random.default_rng(seed)
     sample = planted_sample(plan, generator)
-    return beyond_vocabulary(sample, document_orders(generator, len(sample.rows), permutations))
+    return beyond_vocabulary(sample, None, permutations, generator)
 
 
 def e3_p_value(plan: PlantedTokens, seed: int, permutations: int = 99) -> float:
@@ -44,14 +44,14 @@ def e3_p_value(plan: PlantedTokens, seed: int, permutations: int = 99) -> float:
 
 
 @pytest.mark.parametrize("top_k", [1, 2])
-def test_expectations_equal_loops_from_the_definition(top_k: int) -> None:
+def test_the_token_mix_equals_loops_from_the_definition(top_k: int) -> None:
     plan = PlantedTokens(documents_per_topic=3, tokens=12, types=6, experts=4, top_k=top_k)
     sample = planted_sample(plan, np.random.default_rng(0))
     sample.experts[::7, 0, -1] = 4  # some slots were not executed
     tokens = list(zip(sample.documents, sample.types, sample.experts[:, 0].tolist(), strict=True))
     types = type_table(sample)
-    expectation = type_expectation(sample, types)
-    others = other_topics_expectation(sample, types, expectation.observed, sample.topic_ids)
+    observed, pooled = mix_choices(sample, types)
+    others = other_topics_expectation(sample, types, observed, sample.topic_ids)
 
     def share(left_out: set[int], expert: int) -> float:
         rest = [chosen for d, _, chosen in tokens if d not in left_out]
@@ -64,17 +64,13 @@ def test_expectations_equal_loops_from_the_definition(top_k: int) -> None:
                 continue
             rest = [chosen for d, x, chosen in tokens if x == kind and d not in left_out]
             hits = sum(expert in chosen for chosen in rest)
-            fallback = share(left_out if len(left_out) > 1 else set(), expert)
-            total += (hits + prior * fallback) / (len(rest) + prior)
+            total += (hits + prior * share(left_out, expert)) / (len(rest) + prior)
         return total
 
     for expert in range(4):
         for document in range(len(sample.rows)):
-            one = {document}
-            exact = expected(one, one, expert, 1.0)
-            assert expectation.left_out[document, expert] == pytest.approx(exact)
-            pooled = expected(one, set(), expert, 0.0)
-            assert expectation.pooled[document, expert] == pytest.approx(pooled)
+            exact = expected({document}, set(), expert, 0.0)
+            assert pooled[document, expert] == pytest.approx(exact)
         for topic in range(plan.topics):
             own = set(np.flatnonzero(sample.topic_ids == topic).tolist())
             size = sum(d in own for d, *_ in tokens)
@@ -85,7 +81,7 @@ def test_expectations_equal_loops_from_the_definition(top_k: int) -> None:
     for document, _, chosen in tokens:
         for choice in chosen:
             counted[document, choice] += 1
-    np.testing.assert_array_equal(expectation.observed, counted[:, :4])
+    np.testing.assert_array_equal(observed, counted[:, :4])
 
 
 def test_blind_to_words_awake_to_context() -> None:
@@ -114,27 +110,49 @@ def test_shuffled_topics_are_not_rejected_too_often() -> None:
     assert (p_values <= 0.05).sum() <= stats.binom.ppf(0.9999, 60, 0.05)
 
 
-def test_origins_with_a_context_of_their_own_do_not_pass_for_topics() -> None:
-    """Five documents of an origin go to one expert more; topics have no effect."""
-    by_document, by_origin = [], []
+def test_groups_with_a_context_of_their_own_do_not_pass_for_topics() -> None:
+    """Five documents of a group go to one expert more; topics have no effect."""
+    by_document, by_group = [], []
     for seed in range(30):
         generator = np.random.default_rng(seed)
-        origins = PlantedTokens(topics=16, documents_per_topic=5, context=1.0)
-        sample = planted_sample(origins, generator)
-        numbers = sample.topic_ids  # what the sample calls topics are origins here
-        topics = generator.permutation(np.arange(16) % 2)[numbers]
+        plan = PlantedTokens(topics=24, documents_per_topic=5, context=1.0)
+        sample = planted_sample(plan, generator)
+        numbers = sample.topic_ids  # what the sample calls topics are groups here
+        topics = generator.permutation(np.arange(24) % 2)[numbers]
         relabelled = replace(sample, topic_ids=topics, topics=("a", "b"))
-        orders = document_orders(generator, len(topics), 39)
-        frame = beyond_vocabulary(relabelled, orders, [str(number) for number in numbers])
-        by_document.append(frame.family_p_value[0])
-        by_origin.append(frame.origin_family_p_value[0])
+        for groups, found in ((None, by_document), (numbers.astype(str).tolist(), by_group)):
+            frame = beyond_vocabulary(relabelled, groups, 39, generator)
+            found.append(frame.family_p_value[0])
     assert np.mean(np.array(by_document) <= 0.05) > 0.5
-    assert np.sum(np.array(by_origin) <= 0.05) <= stats.binom.ppf(0.999, 30, 0.05)
+    assert np.sum(np.array(by_group) <= 0.05) <= stats.binom.ppf(0.999, 30, 0.05)
 
 
-def test_without_origins_the_test_by_origin_is_the_one_by_document() -> None:
-    frame = analyse(PlantedTokens(context=1.0), 0)
-    assert frame.origin_family_p_value.tolist() == frame.family_p_value.tolist()
+def test_topics_without_common_words_cannot_be_told_apart_by_context() -> None:
+    generator = np.random.default_rng(0)
+    sample = planted_sample(PlantedTokens(context=2.0), generator)
+    own = sample.types * 4 + sample.topic_ids[sample.documents]
+    token_ids, types = np.unique(own, return_inverse=True)
+    frame = beyond_vocabulary(
+        replace(sample, types=types, token_ids=token_ids), None, 39, generator
+    )
+    assert not frame.comparable.any()
+    assert frame.overlap.eq(0).all()
+    assert frame.family_p_value.isna().all()
+
+
+def test_a_previous_token_is_the_one_right_before_in_the_same_document() -> None:
+    sample = planted_sample(
+        PlantedTokens(topics=2, documents_per_topic=2, tokens=9, types=3), np.random.default_rng(1)
+    )
+    positions = sample.positions.copy()
+    positions[5:9] += 1  # a masked position between
+    numbers = _pairs(replace(sample, positions=positions))
+    keys = {}
+    for row, number in enumerate(numbers):
+        apart = row % 9 == 0 or row == 5
+        key = (None if apart else sample.types[row - 1], sample.types[row])
+        assert keys.setdefault(key, number) == number
+    assert len(set(keys.values())) == len(keys)
 
 
 def test_few_documents_get_no_p_value() -> None:

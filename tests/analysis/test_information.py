@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from moescope.analysis.chapters.topics.cells import (
-    squared_residuals,
-    studentised,
-    topic_expert_cells,
+from moescope.analysis.chapters.topics.cells import topic_expert_cells
+from moescope.analysis.chapters.topics.information import (
+    effect_band,
+    interval_band,
+    topic_information,
+    topic_tests,
 )
-from moescope.analysis.chapters.topics.information import effect_band, topic_information, topic_null
 from moescope.analysis.data.documents import DocumentCounts, document_counts
 from moescope.analysis.statistics.bootstrap import poisson_weights
 from moescope.analysis.statistics.information import information_bits
@@ -50,13 +51,9 @@ def from_plan(plan: Planted, seed: int) -> DocumentCounts:
 def analyse(
     data: DocumentCounts, permutations: int = 199, seed: int = 0, draws: int = 100
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    orders = document_orders(np.random.default_rng(seed), len(data.ids), permutations)
-    permuted = permuted_topics(orders, data.topic_ids)
-    null = topic_null(data, permuted)
-    weights = poisson_weights(data.ids, draws, seed)
-    return topic_information(data, null, weights), topic_expert_cells(
-        data, weights, null.largest_cell
-    )
+    tests = topic_tests(data, permutations, np.random.default_rng(seed))
+    weights = poisson_weights(data.group_names, draws, seed)
+    return topic_information(data, tests, weights), topic_expert_cells(data, tests)
 
 
 def test_planted_topics_are_found_in_their_layer_under_their_names() -> None:
@@ -131,19 +128,6 @@ def test_batched_permuted_sums_equal_a_loop(scale: int) -> None:
         np.testing.assert_array_equal(sums, topic_sums(counts, row, 3))
 
 
-def test_studentised_equals_a_loop() -> None:
-    data = from_plan(Planted(documents_per_topic=12, effect=1.0), 4)
-    spread = squared_residuals(data.counts)
-    sums = topic_sums(data.counts, data.topic_ids, 4)
-    result = studentised(sums, topic_sums(spread, data.topic_ids, 4), data.documents_per_topic)
-    layer, expert, topic, count, total = 1, 2, 2, 12, len(data.ids)
-    share = [sums[t, layer, expert] / sums[t, layer].sum() for t in range(4)]
-    cell = spread[:, layer, expert]
-    variance = max(cell[data.topic_ids == topic].sum() / (count - 1), cell.sum() / (total - 1))
-    error = math.sqrt(count * (1 - count / total) * variance) / sums[topic, layer].sum()
-    assert result[topic, layer, expert] == pytest.approx((share[topic] - np.mean(share)) / error)
-
-
 def test_p_values_count_ties_and_are_never_zero() -> None:
     null = np.arange(99.0)[:, None]
     assert permutation_p(np.array([1000.0]), null)[0] == 1 / 100
@@ -187,7 +171,7 @@ def test_few_documents_get_no_p_value() -> None:
     assert layers.p_value.isna().all()
     assert layers.family_p_value.isna().all()
     assert cells.p_value.isna().all()
-    assert layers.fewest_documents.eq(9).all()
+    assert layers.fewest_groups.eq(9).all()
 
 
 def test_ratios_of_empty_and_dead_experts_are_finite() -> None:
@@ -205,6 +189,12 @@ def test_bootstrap_weights_belong_to_the_document() -> None:
     assert weights.var() == pytest.approx(1, abs=0.03)
     np.testing.assert_array_equal(poisson_weights(ids[::-1], 100, 1)[:, ::-1], weights)
     assert (poisson_weights(ids, 100, seed=2) != weights).any()
+
+
+def test_a_band_is_that_of_the_interval() -> None:
+    assert interval_band(0.021, 0.09) == "moderate"
+    assert interval_band(0.0, 0.03) == "negligible to moderate"
+    assert interval_band(np.nan, np.nan) == "none"
 
 
 def test_effect_bands() -> None:

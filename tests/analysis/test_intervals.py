@@ -1,16 +1,18 @@
 """Bootstrap intervals: what they hold, and where there is none."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from moescope.analysis.chapters.load.figures import balance_figure, load_figure, topic_load_figure
 from moescope.analysis.chapters.load.measures import expert_load, layer_balance
 from moescope.analysis.chapters.topics.cells import topic_expert_cells
 from moescope.analysis.chapters.topics.figures import depth_figure, topic_heatmap
-from moescope.analysis.chapters.topics.information import topic_information, topic_null
+from moescope.analysis.chapters.topics.information import topic_information, topic_tests
 from moescope.analysis.data.documents import DocumentCounts
-from moescope.analysis.statistics.bootstrap import bootstrap_topic_sums, interval, poisson_weights
-from moescope.analysis.statistics.permutations import document_orders, permuted_topics
+from moescope.analysis.statistics.bootstrap import interval, poisson_weights
 
 
 def corpus(sizes: list[int], experts: int, generator: np.random.Generator) -> DocumentCounts:
@@ -75,34 +77,36 @@ def test_the_interval_of_max_violation_equals_a_loop() -> None:
     assert row.max_violation_bias == pytest.approx(np.mean(deviations))
 
 
-def test_draws_without_a_topic_are_left_out() -> None:
-    data = corpus([20, 4], 3, np.random.default_rng(2))
-    weights = poisson_weights(data.ids, 400, 2)
-    cells = topic_expert_cells(data, weights, np.zeros(9)).set_index(["topic", "expert"])
-    sums = bootstrap_topic_sums(data.counts[:, 0], data.topic_ids, 2, weights)[:, 1]
-    held = weights[:, 20:].sum(axis=1) > 0
-    assert 0 < (~held).sum() < 40
-    shares = sums[held] / sums[held].sum(axis=1, keepdims=True)
-    for expert in range(3):
-        low, high = np.quantile(shares[:, expert], [0.025, 0.975])
-        assert cells.share_low["b", expert] == pytest.approx(low)
-        assert cells.share_high["b", expert] == pytest.approx(high)
-    null = topic_null(data, np.tile(data.topic_ids, (5, 1)))
-    found = topic_information(data, null, weights).iloc[0]
-    some = topic_information(data, null, weights[held]).iloc[0]
-    assert (found.low, found.high) == pytest.approx((some.low, some.high))
+def test_documents_of_a_group_count_once() -> None:
+    data = corpus([40], 4, np.random.default_rng(6))
+    names = [name for name in data.ids for _ in range(5)]
+    copies = replace(
+        data,
+        ids=[f"{name}-{row}" for row, name in enumerate(names)],
+        topic_ids=np.zeros(200, dtype=np.int64),
+        counts=np.repeat(data.counts, 5, axis=0),
+        tokens=np.repeat(data.tokens, 5),
+        masked_counts=np.repeat(data.masked_counts, 5, axis=0),
+        masked_tokens=np.repeat(data.masked_tokens, 5),
+        groups=names,
+    )
+    for measure in (expert_load, layer_balance):
+        alone, together = (
+            measure(corpus_, poisson_weights(corpus_.group_names, 100, 0))
+            for corpus_ in (data, copies)
+        )
+        shown = [name for name in alone if name not in ("tokens", "documents", "documents_using")]
+        pd.testing.assert_frame_equal(alone[shown], together[shown])
 
 
 def test_information_below_chance_keeps_its_interval() -> None:
     below = 0
     for seed in range(12):
-        generator = np.random.default_rng(seed)
-        data = corpus([12, 12, 12], 6, generator)
-        orders = document_orders(generator, 36, 49)
-        null = topic_null(data, permuted_topics(orders, data.topic_ids))
-        row = topic_information(data, null, poisson_weights(data.ids, 200, seed)).iloc[0]
-        assert row.low < row.bits < row.high
-        assert row.share_low < row.share < row.share_high
+        data = corpus([12, 12, 12], 6, np.random.default_rng(seed))
+        tests = topic_tests(data, 49, np.random.default_rng(seed))
+        row = topic_information(data, tests, poisson_weights(data.ids, 200, seed)).iloc[0]
+        assert row.low <= row.bits < row.high
+        assert row.share_low <= row.share < row.share_high
         below += row.bits < 0
     assert below > 2
 
@@ -110,12 +114,12 @@ def test_information_below_chance_keeps_its_interval() -> None:
 def test_two_documents_give_no_interval_and_figures_say_so() -> None:
     data = corpus([20, 20, 2], 3, np.random.default_rng(4))
     weights = poisson_weights(data.ids, 50, 4)
-    null = topic_null(data, np.tile(data.topic_ids, (5, 1)))
-    cells = topic_expert_cells(data, weights, null.largest_cell)
+    tests = topic_tests(data, 5, np.random.default_rng(4))
+    cells = topic_expert_cells(data, tests)
     ends = cells[["share_low", "share_high", "low", "high"]]
     assert ends[cells.topic == "c"].isna().all(axis=None)
     assert ends[cells.topic != "c"].notna().all(axis=None)
-    information = topic_information(data, null, weights)
+    information = topic_information(data, tests, weights)
     assert information[["low", "high", "share_low", "share_high"]].isna().all(axis=None)
     few = corpus([1, 1], 3, np.random.default_rng(5))
     two = poisson_weights(few.ids, 50, 5)

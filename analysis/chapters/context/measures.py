@@ -55,13 +55,15 @@ def beyond_vocabulary(
     if len(np.unique(sample.topic_ids)) < 2:
         return pd.DataFrame(columns=["layer", "p_value", "family_p_value"])
     topics = len(sample.topics)
-    units = group_units(range(len(sample.rows)) if groups is None else groups, sample.topic_ids, topics)
+    names = range(len(sample.rows)) if groups is None else groups
+    units = group_units(names, sample.topic_ids, topics)
+    pairs = _pairs(sample)
     labels = permuted_labels(units, permutations, generator)
     return pd.DataFrame(
         {
             "layer": sample.layers,
             **_form(sample, sample.types, units, labels),
-            **{f"pair_{name}": x for name, x in _form(sample, _pairs(sample), units, labels).items()},
+            **{f"pair_{name}": x for name, x in _form(sample, pairs, units, labels).items()},
             **_bracket(sample, units, labels),
             "max_bits": np.log2(topics),
             "topics": topics,
@@ -91,8 +93,10 @@ def _form(
 ) -> dict[str, np.ndarray | float | bool]:
     """The test with one kind of type held fixed, each (L)."""
     cells = type_cells(types, units.of_documents[sample.documents], units)
-    statistics = np.stack([_statistic(sample, layer, cells, units, labels)
-                           for layer in range(len(sample.layers))], axis=1)  # (P + 1, L)
+    statistics = np.stack(
+        [_statistic(sample, layer, cells, units, labels) for layer in range(len(sample.layers))],
+        axis=1,
+    )  # (P + 1, L)
     held = np.bincount(units.topics[cells.tokens > 0], minlength=units.num_topics)
     enough = units.suffice and int(held.min()) >= MIN_GROUPS_FOR_P
     test = null_test(statistics[0], statistics[1:], testable=enough and cells.comparable)
@@ -124,8 +128,12 @@ def _bracket(sample: TokenSample, units: Units, labels: np.ndarray) -> dict[str,
     tokens = np.bincount(units.of_documents[sample.documents], minlength=len(units.topics))
     bits, upper, lower = np.array(
         [
-            _bits(replace(sample, layers=(number,), experts=sample.experts[:, [layer]]),
-                  units, labels, tokens)
+            _bits(
+                replace(sample, layers=(number,), experts=sample.experts[:, [layer]]),
+                units,
+                labels,
+                tokens,
+            )
             for layer, number in enumerate(sample.layers)
         ]
     ).T
@@ -151,9 +159,13 @@ def _bits(
         for choices in (observed, pooled)
     )
     plug_in, *null = (
-        float(information_bits(
-            other_topics_expectation(sample, types, observed, topics[units.of_documents])[:, None]
-        )[0])
+        float(
+            information_bits(
+                other_topics_expectation(sample, types, observed, topics[units.of_documents])[
+                    :, None
+                ]
+            )[0]
+        )
         for topics in labels[: LOWER_PERMUTATIONS + 1]
     )
     return bits, upper, plug_in - float(np.mean(null))

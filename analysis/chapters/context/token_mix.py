@@ -36,10 +36,10 @@ def other_topics_expectation(
     """Choices (T, L·E) that the token mix of each topic gives by the types' routing elsewhere.
 
     q_t: (C_xe − C_xe^t + a·r_te) / (C_x − C_x^t + a) with a = 1, choices of type x outside the
-    topic, and for types that hardly occur elsewhere the other topics' load r_t. r_t: share of the other topics' tokens on
-    each expert; w_t: the topic's share of all tokens. Expected is p̄ + (1 − w_t)(q_t − r_t): the
-    shift that words make, off the mean of all topics. Without r_t, what the left-out topic does
-    by context would return as a dip in its own expectation.
+    topic, and for types that hardly occur elsewhere the other topics' load r_t, the share of their
+    tokens on each expert; w_t: the topic's share of all tokens. Expected is
+    p̄ + (1 − w_t)(q_t − r_t): the shift that words make, off the mean of all topics. Without r_t,
+    what the left-out topic does by context would return as a dip in its own expectation.
 
     Args:
         sample: untouched tokens of the sampled documents.

@@ -87,9 +87,8 @@ def _basis(first: Any) -> str:
     """Says n and the unit."""
     if first.grouped:
         return f"n = {first.groups:,} groups, {first.tokens:,} untouched tokens"
-    return (
-        f"n = {first.documents:,} documents, taken as independent, {first.tokens:,} untouched tokens"
-    )
+    held = f"{first.documents:,} documents, taken as independent"
+    return f"n = {held}, {first.tokens:,} untouched tokens"
 
 
 def _reproduced(frame: pd.DataFrame, topical: pd.DataFrame) -> str:

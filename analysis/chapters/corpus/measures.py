@@ -16,12 +16,14 @@ class CorpusRecord:
     Attributes:
         audit: what it is made of; None where it is not known.
         near_searched: whether near-duplicates were searched for.
-        fewest_documents: documents of the smallest topic of the recorded split.
+        fewest_groups: groups of the smallest topic of the recorded split.
+        grouped: whether groups are known; if not, each document is its own.
     """
 
     audit: CorpusAudit | None
     near_searched: bool
-    fewest_documents: int
+    fewest_groups: int
+    grouped: bool
 
 
 def measure_corpus(run: RunData, draws: Draws, information: pd.DataFrame) -> CorpusRecord:
@@ -31,5 +33,6 @@ def measure_corpus(run: RunData, draws: Draws, information: pd.DataFrame) -> Cor
     return CorpusRecord(
         audit=run.audit,
         near_searched=bool(clean.get("near_duplicates", True)),
-        fewest_documents=int(information.fewest_documents.iloc[0]),
+        fewest_groups=int(information.fewest_groups.iloc[0]),
+        grouped=bool(information.grouped.iloc[0]),
     )

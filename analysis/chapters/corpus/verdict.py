@@ -13,12 +13,13 @@ LONGEST_WARNING = 400
 
 def corpus_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     """What limits the answer on the side of the data."""
-    fewest = record.fewest_documents
+    fewest = record.fewest_groups
+    unit = "groups" if record.grouped else "documents"
     if MIN_DOCUMENTS_FOR_P <= fewest < MIN_DOCUMENTS_FOR_TRUST:
         yield Sentence(
             "corpus",
             "warning",
-            f"Few documents: the smallest topic has {fewest}; below {MIN_DOCUMENTS_FOR_TRUST} "
+            f"Few {unit}: the smallest topic has {fewest}; below {MIN_DOCUMENTS_FOR_TRUST} "
             "estimates are rough.",
             "Raise corpus.splits.probe_documents, or use a larger corpus.",
         )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...data.documents import DocumentCounts
 from ...data.run import RunData
-from ...statistics.bootstrap import bootstrap_topic_sums, interval
+from ...statistics.bootstrap import interval, weighted_sums
 from ...statistics.draws import Draws
 from ...statistics.information import entropy_bits
 
@@ -41,16 +41,17 @@ def expert_load(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
 
     Args:
         data: per-document counts.
-        weights: (B, D) bootstrap weights.
+        weights: (B, D) bootstrap weights; documents of a group share theirs.
 
     Returns:
         One row per layer and expert: `layer, expert, share, low, high, chance` (k/E), `tokens`,
-        `documents`, `documents_using` (with at least one token on the expert), `dead`, and
-        `use_bound`: upper 95% bound for the share of documents that use a dead expert.
+        `groups`, `documents`, `documents_using` (with at least one token on the expert), `dead`,
+        and `use_bound`: upper 95% bound for the share of groups that use a dead expert.
     """
     documents, _, experts = data.counts.shape
+    groups = data.units.num_groups
     share = data.counts.sum(axis=0) / data.tokens.sum()  # (L, E)
-    low, high = interval(_bootstrap_shares(data, weights), documents)
+    low, high = interval(_bootstrap_shares(data, weights), groups)
     using = (data.counts > 0).sum(axis=0)
     return pd.DataFrame(
         {
@@ -61,10 +62,11 @@ def expert_load(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
             "high": high.ravel(),
             "chance": data.top_k / experts,
             "tokens": int(data.tokens.sum()),
+            "groups": groups,
             "documents": documents,
             "documents_using": using.ravel(),
             "dead": using.ravel() == 0,
-            "use_bound": np.where(using.ravel() == 0, 1 - 0.05 ** (1 / documents), np.nan),
+            "use_bound": np.where(using.ravel() == 0, 1 - 0.05 ** (1 / groups), np.nan),
         }
     )
 
@@ -72,17 +74,18 @@ def expert_load(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
 def layer_balance(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
     """Balance of each layer over untouched tokens.
 
-    Few documents make any load look uneven: MaxVio is biased upward, effective experts downward.
+    Few groups make any load look uneven: MaxVio is biased upward, effective experts downward.
 
     Returns:
         One row per layer: `max_violation` (+ `_low`, `_high`, and `_bias`: at most so much of it
         is chance, `violation_interval`), `cv`, `effective_experts` (+ `_low`, `_high`,
-        `effective_interval`), `gini`, `dead_experts`, `experts`, `tokens`, `documents`.
+        `effective_interval`), `gini`, `dead_experts`, `experts`, `tokens`, `groups`, `documents`.
     """
+    groups = data.units.num_groups
     load = data.counts.sum(axis=0).astype(float)  # (L, E)
     draws = _bootstrap_shares(data, weights)
-    violation_low, violation_high, violation_bias = violation_interval(load, draws, len(data.ids))
-    effective_low, effective_high = effective_interval(load, draws, len(data.ids))
+    violation_low, violation_high, violation_bias = violation_interval(load, draws, groups)
+    effective_low, effective_high = effective_interval(load, draws, groups)
     return pd.DataFrame(
         {
             "layer": data.layers,
@@ -98,13 +101,14 @@ def layer_balance(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
             "dead_experts": (load == 0).sum(axis=-1),
             "experts": data.num_experts,
             "tokens": int(data.tokens.sum()),
+            "groups": groups,
             "documents": len(data.ids),
         }
     )
 
 
 def violation_interval(
-    load: np.ndarray, draws: np.ndarray, documents: int
+    load: np.ndarray, draws: np.ndarray, groups: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """95% interval of MaxVio, and the most that its upward bias can be.
 
@@ -116,7 +120,7 @@ def violation_interval(
     Args:
         load: (L, E) choices.
         draws: (B, L, E) bootstrap loads of any scale, NaN where a draw is empty.
-        documents: behind them.
+        groups: behind them.
 
     Returns:
         (L) each: low (at least 0), high, and the mean over draws of the largest deviation of an
@@ -125,15 +129,15 @@ def violation_interval(
     over_even = _ratio(load, load.mean(axis=-1, keepdims=True))
     drawn = _ratio(draws, draws.mean(axis=-1, keepdims=True))
     deviation = (drawn - over_even).max(axis=-1)  # (B, L)
-    _, deviation_high = interval(deviation, documents)
-    _, experts_high = interval(drawn, documents)
+    _, deviation_high = interval(deviation, groups)
+    _, experts_high = interval(drawn, groups)
     low = np.maximum(max_violation(load) - deviation_high, 0)
     bias = np.nanmean(deviation, axis=0) if len(draws) else np.full(low.shape, np.nan)
     return low, experts_high.max(axis=-1) - 1, np.where(np.isnan(low), np.nan, bias)
 
 
 def effective_interval(
-    load: np.ndarray, draws: np.ndarray, documents: int
+    load: np.ndarray, draws: np.ndarray, groups: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """95% interval of the effective experts, corrected for bias.
 
@@ -144,22 +148,19 @@ def effective_interval(
     Args:
         load: (L, E) choices.
         draws: (B, L, E) bootstrap loads of any scale, NaN where a draw is empty.
-        documents: behind them.
+        groups: behind them.
     """
     estimate, drawn = effective_experts(load), effective_experts(draws)
     if not len(drawn):
-        return interval(drawn, documents)
-    low, high = interval(drawn - 2 * (np.nanmean(drawn, axis=0) - estimate), documents)
+        return interval(drawn, groups)
+    low, high = interval(drawn - 2 * (np.nanmean(drawn, axis=0) - estimate), groups)
     return np.minimum(low, estimate), np.minimum(np.maximum(high, estimate), load.shape[-1])
 
 
 def _bootstrap_shares(data: DocumentCounts, weights: np.ndarray) -> np.ndarray:
     """Share of tokens per expert in each draw: (B, L, E); NaN for a draw without a document."""
-    everything = np.zeros(len(data.ids), dtype=np.int64)
-    flat = np.column_stack([data.counts.reshape(len(data.ids), -1), data.tokens])
-    sums = bootstrap_topic_sums(flat, everything, 1, weights)[:, 0]  # (B, L·E + 1)
-    tokens = np.where(sums[:, -1:] > 0, sums[:, -1:], np.nan)
-    return (sums[:, :-1] / tokens).reshape(-1, *data.counts.shape[1:])
+    tokens = weighted_sums(data.tokens, weights)[:, None, None]
+    return weighted_sums(data.counts, weights) / np.where(tokens > 0, tokens, np.nan)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

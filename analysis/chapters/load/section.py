@@ -14,6 +14,7 @@ from ...html.text import (
     number,
     percent,
     topic_sizes,
+    units_text,
 )
 from .figures import balance_figure, load_figure, topic_load_figure
 from .measures import LoadRecord as Record
@@ -25,9 +26,11 @@ LOAD_COLUMNS = ["topic", "layer", "expert", *SHARE_COLUMNS]
 def load_section(record: Record, design: Design) -> Section:
     """E1: how evenly the experts share the tokens."""
     first = rows(record.load)[0]
+    held = units_text(first.groups, first.documents)
+    sample = f"n = {held}, {first.tokens:,} untouched tokens."
     facts = (
-        f"n = {first.documents:,} documents, {first.tokens:,} untouched tokens. Unit: share of "
-        f"tokens that chose the expert. Baseline: an even share, k/E = {percent(first.chance, 3)}."
+        f"{sample} Unit: share of tokens that chose the expert. Baseline: an even share, k/E = "
+        f"{percent(first.chance, 3)}."
     )
     return Section(
         "load",
@@ -39,7 +42,7 @@ def load_section(record: Record, design: Design) -> Section:
                 "load",
                 "Load of each expert, all topics",
                 "A bar above the dashed line is an expert that gets more than an even share; the "
-                "thin line is the 95% interval over documents.",
+                "thin line is the 95% interval over groups.",
                 facts,
                 views_by_layer(record.load, load_figure),
                 record.load,
@@ -61,10 +64,10 @@ def load_section(record: Record, design: Design) -> Section:
                 "balance",
                 "Balance by layer",
                 "0 is perfect balance; 1 means that the busiest expert gets twice its even share. "
-                "From few documents even load looks uneven: the interval allows for it.",
-                f"n = {first.documents:,} documents, {first.tokens:,} untouched tokens. Unit: "
-                f"MaxVio = (largest − mean) / mean load. Baseline: 0; {design.num_experts - 1} "
-                f"is collapse onto one expert.{_chance_of_balance(record.balance)}",
+                "From few groups even load looks uneven: the interval allows for it.",
+                f"{sample} Unit: MaxVio = (largest − mean) / mean load. Baseline: 0; "
+                f"{design.num_experts - 1} is collapse onto one expert."
+                f"{_chance_of_balance(record.balance)}",
                 {ALL_LAYERS: balance_figure(record.balance)},
                 record.balance,
             ),

@@ -10,6 +10,7 @@ from ...html.text import (
     interval_text,
     number,
     percent,
+    units_text,
 )
 from .measures import LoadRecord as Record
 
@@ -39,20 +40,22 @@ def load_sentences(record: Record, design: Design) -> Iterator[Sentence]:
         tone,
         f"The load is {word}: at worst, in layer {worst.layer}, the busiest expert gets "
         f"{number(1 + worst.max_violation, 2)} times an even share.",
-        f"{capital(layers)}. n = {worst.tokens:,} untouched tokens of {worst.documents:,} "
-        "documents; unit: MaxVio = (largest − mean) / mean load; baseline: 0 at perfect balance, "
-        f"{worst.experts - 1} if one expert took all.",
+        f"{capital(layers)}. n = {worst.tokens:,} untouched tokens of "
+        f"{units_text(worst.groups, worst.documents)}; unit: MaxVio = (largest − mean) / mean "
+        f"load; baseline: 0 at perfect balance, {worst.experts - 1} if one expert took all.",
         layer=int(worst.layer),
     )
     dead = rows(record.load[record.load.dead])
     if dead:
+        unit = "documents" if worst.groups == worst.documents else "groups"
         names = ", ".join(expert_name(row.layer, row.expert) for row in dead[:LISTED_EXPERTS])
         yield Sentence(
             "load",
             "warning",
             f"{len(dead)} of {len(record.load)} experts are dead: no untouched token chose them.",
-            f"{names}{' …' if len(dead) > LISTED_EXPERTS else ''}. n = {worst.documents:,} "
-            f"documents; at most {percent(dead[0].use_bound)} of documents like these use such an "
+            f"{names}{' …' if len(dead) > LISTED_EXPERTS else ''}. n = "
+            f"{units_text(worst.groups, worst.documents)}; at most "
+            f"{percent(dead[0].use_bound)} of {unit} like these use such an "
             f"expert (upper 95% bound); baseline: an even share of {percent(dead[0].chance)}.",
             layer=int(dead[0].layer),
         )

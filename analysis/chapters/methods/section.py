@@ -21,32 +21,40 @@ DEFINITIONS = (
     (
         "Topic information",
         "I = H(mean over t of p(e|t)) − mean over t of H(p(e|t)), in bits, topics weighted "
-        "equally; plug-in minus the mean under permutation.",
+        "equally, of the means of groups' shares; bias removed by the jackknife over groups.",
     ),
     (
         "Topic beyond vocabulary",
-        "R = choices of a document minus what its token types expect, each type as routed in all "
-        "other documents (one token of the layer's load added); Σ over topics and experts of "
-        "(Σ R)² / Σ expected, under the same permutations.",
+        "R = choices of a group minus what its token types expect, each type as routed in all "
+        "other groups; only types that at least five groups use. R per token is compared by topic "
+        "as topic information is, under permutations of its own. A second form holds pairs of "
+        "previous and current token fixed.",
     ),
     (
         "P-values",
-        "Documents are the unit: whole documents swap topics, P times; p = (b + 1) / (P + 1). "
-        "Every chapter draws its own. Whether a topic needs its own expert is a bootstrap-t over "
-        "its documents. Family-wise over layers by the largest "
-        " standardised information, over cells (layers × experts × topics) by the largest "
-        "studentised deviation. Below 10 documents per topic no p-value is given.",
+        "Groups (authors, modules, addresses; a document without one is its own) are the unit: "
+        "whole groups swap topics, P times; p = (b + 1) / (P + 1). Each group gives one share, "
+        "each topic the mean and a variance of its own (Welch; W*d of Hamidi et al. 2019 in the χ² "
+        "metric), so that topics may differ in length and spread; cells by studentised deviations, "
+        "corrected for skewness (Hall 1992). Family-wise over layers by the largest standardised "
+        "statistic, over cells (layers × experts × topics) by the largest deviation; false "
+        "discovery rates by Benjamini and Hochberg. Below 10 groups per topic no p-value is given. "
+        "Knock-outs and senses draw their own; whether a topic needs its own expert is a "
+        "bootstrap-t.",
     ),
     (
         "Intervals",
-        "95% percentile intervals of a document bootstrap with Poisson(1) weights, over origins "
-        "for time. Resampling adds bias of its own to topic information, whose draws are centred "
-        "on the estimate (and may reach below 0), and to MaxVio and effective experts, whose "
-        "intervals allow for it. For tokens and token classes of an expert, binomial.",
+        "95%. Topic information: all sizes of effect under which the corpus is not unusual, with "
+        "the noise of resampled groups. Shares and ratios of cells: Student's on the scale of "
+        "log-odds and logarithms, from the variance between groups; those of the experts named "
+        "hold for all cells at once. Load: percentiles of a bootstrap of groups with Poisson(1) "
+        "weights; those of MaxVio and effective experts allow for its bias. For tokens and token "
+        "classes of an expert, binomial.",
     ),
     (
         "Log2 ratio",
-        "Topic's share of choices over the mean of all topics, half a choice added to every cell.",
+        "Topic's share over the mean of all topics, each the mean of its groups' shares, a group "
+        "weighted by its tokens up to those of the median group; half a token added to every cell.",
     ),
 )
 

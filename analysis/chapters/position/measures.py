@@ -8,7 +8,7 @@ import pandas as pd
 
 from ...data.documents import DocumentCounts
 from ...data.run import RunData
-from ...statistics.bootstrap import bootstrap_topic_sums, interval
+from ...statistics.bootstrap import interval, weighted_sums
 from ...statistics.draws import Draws
 from ...statistics.ratios import log2_ratios
 from .substrata import substratum_routing
@@ -20,7 +20,7 @@ def masked_experts(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
     Returns:
         One row per layer and expert: `masked_share` and `untouched_share` of the stratum's tokens,
         `chance` (k/E), `log2_ratio` of the two (half a choice added to each) with its 95%
-        document-bootstrap interval `low`, `high` (NaN for fewer than 3 documents with masks),
+        interval `low`, `high` over groups (NaN for fewer than 3 with masks),
         `masked_tokens`, `untouched_tokens`, `documents`. Empty when nothing is masked.
     """
     experts = data.num_experts
@@ -28,12 +28,12 @@ def masked_experts(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
     if not masked_tokens:
         return pd.DataFrame(columns=["layer", "expert", "masked_share", "log2_ratio"])
     masked, untouched = data.masked_counts.sum(axis=0), data.counts.sum(axis=0)  # (L, E)
-    everything = np.zeros(len(data.ids), dtype=np.int64)
-    both = np.stack([data.masked_counts, data.counts], axis=1)  # (D, 2, L, E)
-    draws = bootstrap_topic_sums(both.reshape(len(both), -1), everything, 1, weights)
-    draws = draws.reshape(len(weights), *both.shape[1:])
+    draws = np.stack(
+        [weighted_sums(counts, weights) for counts in (data.masked_counts, data.counts)], axis=1
+    )  # (B, 2, L, E)
+    masking = len(np.unique(data.units.groups[data.units.of_documents[data.masked_tokens > 0]]))
     known = np.where(draws.sum(axis=-1, keepdims=True) > 0, draws, np.nan)
-    low, high = interval(_log2_masked(known), int(np.count_nonzero(data.masked_tokens)))
+    low, high = interval(_log2_masked(known), masking)
     return pd.DataFrame(
         {
             "layer": np.repeat(data.layers, experts),

@@ -11,25 +11,26 @@ from ...data.documents import DocumentCounts
 from ...data.run import RunData
 from ...statistics.draws import Draws
 from ...statistics.information import divergence_bits
+from ...statistics.welch import group_weights
 
-SPLITS = 20  # random halves of every topic's documents
+SPLITS = 20  # random halves of every topic's groups
 MOST_POINTS = 2_000  # documents in the scatter
 
 
 def topic_map(data: DocumentCounts, generator: np.random.Generator) -> pd.DataFrame:
     """Jensen–Shannon distance between topics, and between random halves of one topic.
 
-    Both from halves of the documents, so that equal topics have the same distance as two halves
-    of one of them, whatever the number of documents.
+    Both from halves of the groups, so that equal topics have the same distance as two halves
+    of one of them, whatever the number of groups.
 
     Returns:
         One row per layer and pair of different topics, both ways: `distance` (square root of the
         mean divergence in bits, 0 to 1), `ceiling` (the same between halves of one topic, mean of
-        the two topics), `ratio` of the two (1 = no further apart than chance), `documents` and
-        `other_documents`, `splits`. Empty when a topic has fewer than two documents.
+        the two topics), `ratio` of the two (1 = no further apart than chance), `groups` and
+        `other_groups`, `splits`. Empty when a topic has fewer than two groups.
     """
     columns = ["layer", "topic", "other", "distance", "ceiling", "ratio"]
-    if len(data.topics) < 2 or data.documents_per_topic.min() < 2:
+    if len(data.topics) < 2 or data.units.per_topic.min() < 2:
         return pd.DataFrame(columns=columns)
     halves = _half_shares(data, generator)  # (H, 2, T, L, E)
     first, second = halves[:, 0], halves[:, 1]
@@ -38,7 +39,7 @@ def topic_map(data: DocumentCounts, generator: np.random.Generator) -> pd.DataFr
     distance = np.sqrt((between + between.swapaxes(0, 1)) / 2)
     ceiling = np.sqrt((within[:, None] + within[None]) / 2)
     safe = np.where(ceiling > 0, ceiling, np.nan)
-    sizes = data.documents_per_topic
+    sizes = data.units.per_topic
     return pd.DataFrame(
         [
             {
@@ -48,8 +49,8 @@ def topic_map(data: DocumentCounts, generator: np.random.Generator) -> pd.DataFr
                 "distance": distance[topic, other, position],
                 "ceiling": ceiling[topic, other, position],
                 "ratio": distance[topic, other, position] / safe[topic, other, position],
-                "documents": sizes[topic],
-                "other_documents": sizes[other],
+                "groups": sizes[topic],
+                "other_groups": sizes[other],
                 "splits": SPLITS,
             }
             for position, layer in enumerate(data.layers)
@@ -61,17 +62,25 @@ def topic_map(data: DocumentCounts, generator: np.random.Generator) -> pd.DataFr
 
 
 def _half_shares(data: DocumentCounts, generator: np.random.Generator) -> np.ndarray:
-    """Expert shares of random halves of every topic's documents: (H, 2, T, L, E)."""
-    topics, shape = len(data.topics), data.counts.shape[1:]
-    sums = np.zeros((SPLITS, 2, topics, *shape))
-    for topic in range(topics):
-        counts = data.counts[data.topic_ids == topic]
-        for split in range(SPLITS):
-            mixed = counts[generator.permutation(len(counts))]
-            half = len(mixed) // 2
-            sums[split, 0, topic] = mixed[:half].sum(axis=0)
-            sums[split, 1, topic] = mixed[half : 2 * half].sum(axis=0)
-    shares: np.ndarray = sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1)
+    """Expert shares of random halves of every topic's groups: (H, 2, T, L, E).
+
+    A group counts by its tokens, up to those of the median group.
+    """
+    units, (layers, experts) = data.units, data.counts.shape[1:]
+    tokens = units.sums(data.tokens)
+    weight = group_weights(tokens) / np.maximum(tokens, 1)
+    halves = np.zeros((SPLITS * 2 * units.num_topics, len(tokens)))
+    for split in range(SPLITS):
+        for topic in range(units.num_topics):
+            mixed = generator.permutation(np.flatnonzero(units.topics == topic))
+            for half in range(2):
+                row = (2 * split + half) * units.num_topics + topic
+                own = mixed[half * (len(mixed) // 2) : (half + 1) * (len(mixed) // 2)]
+                halves[row, own] = weight[own]
+    sums = np.stack(
+        [halves @ units.sums(data.counts[:, layer]) for layer in range(layers)], axis=1
+    ).reshape(SPLITS, 2, units.num_topics, layers, experts)
+    shares: np.ndarray = sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1e-12)
     return shares
 
 

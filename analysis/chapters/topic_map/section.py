@@ -32,14 +32,14 @@ def _distance_panels(record: Record, design: Design) -> list[Panel]:
         return []
     order = topic_order(frame)
     limit = max(2.0, float(frame.ratio.max()))
-    sizes = count_range(frame.documents.min(), frame.documents.max())
+    sizes = count_range(frame.groups.min(), frame.groups.max())
     return [
         Panel(
             "topic-map",
             "Distance between topics",
             "Dark: two topics are routed as alike as two halves of one topic; bright: further "
             "apart. Topics routed alike stand side by side.",
-            f"n = {sizes} documents per topic, halved {frame.splits.iloc[0]} times "
+            f"n = {sizes} groups per topic, halved {frame.splits.iloc[0]} times "
             "at random. Unit: Jensen–Shannon distance between halves of two topics over that "
             "between halves of one. Baseline: 1.",
             {

@@ -9,8 +9,8 @@ from ....configs.progress import progress_bar
 from ...data.documents import DocumentCounts
 from ...statistics.information import information_bits
 from ...statistics.information_size import (
-    detectable_bits,
     bootstrap_noise,
+    detectable_bits,
     group_shares,
     information_interval,
     jackknife_bits,
@@ -83,9 +83,7 @@ def topic_tests(
     return TopicTests(layers, permutations)
 
 
-def topic_information(
-    data: DocumentCounts, tests: TopicTests, weights: np.ndarray
-) -> pd.DataFrame:
+def topic_information(data: DocumentCounts, tests: TopicTests, weights: np.ndarray) -> pd.DataFrame:
     """Topic information of each layer, with little bias from the number of groups.
 
     Args:
@@ -112,8 +110,10 @@ def topic_information(
     test = null_test(statistics[0], statistics[1:], testable=units.suffice)
     critical = _critical(statistics[1:]) if units.suffice else np.full(len(data.layers), np.nan)
     sizes = np.array(
-        [_size(data, layer, tests.layers[layer], weights, critical[layer])
-         for layer in range(len(data.layers))]
+        [
+            _size(data, layer, tests.layers[layer], weights, critical[layer])
+            for layer in range(len(data.layers))
+        ]
     )  # (L, 4)
     bits, low, high, detectable = sizes.T
     max_bits = np.log2(topics) if topics > 1 else np.nan
@@ -127,7 +127,7 @@ def topic_information(
             "share": bits / max_bits,
             "share_low": low / max_bits,
             "share_high": high / max_bits,
-            "band": [interval_band(*ends) for ends in zip(low / max_bits, high / max_bits)],
+            "band": list(map(interval_band, low / max_bits, high / max_bits)),
             "absent": high / max_bits < ABSENT,
             "detectable_bits": detectable,
             "detectable_share": detectable / max_bits,
