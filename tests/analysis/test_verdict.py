@@ -65,10 +65,18 @@ def test_a_strong_topic_effect_is_named_with_layer_expert_and_topic(tmp_path: Pa
 def test_no_effect_is_said_as_plainly(tmp_path: Path) -> None:
     verdict = verdict_of(Planted(), tmp_path)
     assert verdict["topic"].tone == "none"
-    assert verdict["topic"].claim == "No evidence that any of the 2 MoE layers routes by topic."
+    claim = "No evidence that any of the 2 MoE layers routes by topic, and what there can be is "
+    assert verdict["topic"].claim.startswith(f"{claim}negligible")
     assert verdict["experts"].claim.startswith("No evidence that any expert")
     assert "baseline" in verdict["topic"].evidence
     assert "baseline" in verdict["experts"].evidence
+
+
+def test_none_found_says_what_would_have_been(tmp_path: Path) -> None:
+    small = Planted(documents_per_topic=12, document_noise=0.8, tokens=30)
+    claim = verdict_of(small, tmp_path)["topic"].claim
+    assert "would have been found in four of five such corpora" in claim
+    assert "negligible" not in claim
 
 
 def test_a_mask_expert_is_a_finding_of_its_own(tmp_path: Path) -> None:
@@ -172,7 +180,7 @@ def test_a_warning_of_the_audit_leads_to_the_figure_that_shows_it(tmp_path: Path
     config = write_run(tmp_path, Planted(documents_per_topic=30), warnings=warnings)
     audit = read_audit(config.paths.corpus / "audit.json")
     assert audit.warnings == warnings
-    record = CorpusRecord(audit, near_searched=False, fewest_documents=30)
+    record = CorpusRecord(audit, near_searched=False, fewest_groups=30, grouped=True)
     said = list(corpus_sentences(record, DESIGN))
     links = figure_links([corpus_section(record, DESIGN)])
     figures = [links.get(sentence.subject) for sentence in said]
@@ -252,9 +260,11 @@ def test_knock_out_sentence_follows_the_specificity(
 
 def test_a_nearly_unused_expert_is_not_the_strongest_where_another_is_found() -> None:
     cell = {"layer": 0, "topic": "arrays", "documents": 50, "tokens": 5000, "chance": 0.25}
-    rare = {**cell, "expert": 1, "base_share": 0.01, "share": 0.04, "log2_ratio": 2.0, "low": 1.5}
-    used = {**cell, "expert": 2, "base_share": 0.20, "share": 0.40, "log2_ratio": 1.0, "low": 0.8}
+    cell |= {"groups": 50, "q_value": 0.001}
+    rare = {**cell, "expert": 1, "base_share": 0.01, "share": 0.04, "log2_ratio": 2.0}
+    used = {**cell, "expert": 2, "base_share": 0.20, "share": 0.40, "log2_ratio": 1.0}
     for cells, name in (([rare, used], "L0·E2"), ([rare], "L0·E1")):
-        frame = pd.DataFrame(cells).assign(high=lambda frame: frame.log2_ratio + 0.2, p_value=0.001)
+        frame = pd.DataFrame(cells).assign(p_value=0.001)
+        frame["family_low"], frame["family_high"] = frame.log2_ratio - 0.2, frame.log2_ratio + 0.2
         (sentence,) = cell_sentences(SimpleNamespace(cells=frame), DESIGN)
         assert sentence.claim.startswith(f"{name} is the strongest topic expert")
