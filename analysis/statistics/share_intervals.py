@@ -13,7 +13,8 @@ LEVEL = 0.95
 def mean_variance(sums: np.ndarray, tokens: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Mean share and the variance of it, from the groups of one label: (2, E).
 
-    Variance of a weighted mean of n_eff groups, but no less than tokens alone give, p(1 − p)/n.
+    Variance of a weighted mean of n_eff groups, but no less than tokens alone give, p(1 − p)/n,
+    with one token more on the expert than were seen.
 
     Args:
         sums: (U, E) choices of each group.
@@ -27,7 +28,7 @@ def mean_variance(sums: np.ndarray, tokens: np.ndarray, weight: np.ndarray) -> n
     spread = ((weight[:, None] * (shares - mean)) ** 2).sum(axis=0) / total**2
     spread *= effective / max(effective - 1, 0.5)
     noise = (weight**2 / np.maximum(tokens, 1)).sum() / total**2
-    return np.stack([mean, np.maximum(spread, mean * np.maximum(1 - mean, 0) * noise)])
+    return np.stack([mean, np.maximum(spread, (mean + noise) * np.maximum(1 - mean, 0) * noise)])
 
 
 def half_token(tokens: np.ndarray, weight: np.ndarray) -> float:
@@ -70,8 +71,13 @@ def log2_ratio_error(mean: np.ndarray, variance: np.ndarray, half: np.ndarray) -
     return error
 
 
-def quantile(groups: np.ndarray) -> np.ndarray:
-    """Student's two-sided 95% quantile for means of so many groups; NaN below 3."""
+def quantile(groups: np.ndarray, intervals: int = 1) -> np.ndarray:
+    """Student's two-sided 95% quantile for means of so many groups; NaN below 3.
+
+    Args:
+        groups: (…) effective number of them.
+        intervals: how many are to hold at once (Bonferroni).
+    """
     known = np.where(np.asarray(groups) >= 3 - 1e-9, groups, np.nan)
-    result: np.ndarray = stats.t.ppf((1 + LEVEL) / 2, known - 1)
+    result: np.ndarray = stats.t.ppf(1 - (1 - LEVEL) / (2 * intervals), known - 1)
     return result

@@ -55,9 +55,9 @@ def context_panels(record: Record, design: Design) -> list[Panel]:
             "How much of the topic information the words reproduce",
             "If the grey and the coloured bars are as high as the observed one, topics differ "
             "in their words alone; what they lack is context.",
-            f"{size} Unit: share of log2 T = {number(first.max_bits)} bits. Baseline: 0, bias of few "
-            f"{unit} removed by the jackknife (token mix routed as in other topics: by the mean of "
-            f"{min(LOWER_PERMUTATIONS, first.permutations)} shuffles).",
+            f"{size} Unit: share of log2 T = {number(first.max_bits)} bits. Baseline: 0; bias of "
+            f"few {unit} removed by the jackknife (token mix routed as in other topics: by the "
+            f"mean of {min(LOWER_PERMUTATIONS, first.permutations)} shuffles).",
             {ALL_LAYERS: bracket_figure(frame)},
             frame,
         ),

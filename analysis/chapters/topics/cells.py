@@ -31,7 +31,7 @@ def topic_expert_cells(data: DocumentCounts, tests: TopicTests) -> pd.DataFrame:
         One row per topic, layer and expert: `share` with its 95% interval `share_low`,
         `share_high`, `base_share` (mean of all topics), `chance` (k/E), `log2_ratio` with its 95%
         interval `low`, `high`, and `family_low`, `family_high`, which hold for all cells at once
-        and so for whichever is picked (all intervals NaN for a topic of fewer than 3 groups),
+        (Bonferroni) and so for whichever is picked (all NaN for a topic of fewer than 3 groups),
         `statistic` (`welch.cell_statistics`), `p_value` (family-wise over L × E × T), `q_value`
         (false discovery rate over the same; both NaN when a topic has fewer than 10 groups),
         `groups`, `documents` and `tokens` of the topic.
@@ -43,14 +43,13 @@ def topic_expert_cells(data: DocumentCounts, tests: TopicTests) -> pd.DataFrame:
     share_low, share_high = share_interval(mean, variance, half, effective)
     statistic = np.stack([layer.cells for layer in tests.layers], axis=1)  # (T, L, E)
     unknown = np.full(statistic.shape, np.nan)
-    p_values, q_values, family = unknown, unknown, unknown
+    p_values, q_values = unknown, unknown
     if units.suffice:
         exceeding = np.stack([layer.exceeding for layer in tests.layers], axis=1)
         p_values = largest_p(np.abs(statistic), tests.largest)
         q_values = false_discovery_q((exceeding + 1) / (tests.permutations + 1))
-        family = error * float(np.quantile(tests.largest, 0.95))
     width = error * quantile(effective)
-    family = np.maximum(family, width)
+    family = error * quantile(effective, ratio.size)
     index = pd.MultiIndex.from_product(
         [data.topics, data.layers, range(data.num_experts)], names=["topic", "layer", "expert"]
     )

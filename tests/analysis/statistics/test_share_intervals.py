@@ -44,7 +44,8 @@ def test_mean_and_variance_equal_the_definition() -> None:
     sums = generator.multinomial(tokens, [0.5, 0.3, 0.2])
     mean, variance = mean_variance(sums, tokens, np.ones(12))
     shares = sums / tokens[:, None]
-    noise = mean * (1 - mean) * (1 / tokens).sum() / 144
+    one = (1 / tokens).sum() / 144  # of one token, as a share
+    noise = (mean + one) * (1 - mean) * one
     assert mean == pytest.approx(shares.mean(axis=0))
     assert variance == pytest.approx(np.maximum(shares.var(axis=0, ddof=1) / 12, noise))
 

@@ -1,0 +1,109 @@
+"""The intervals whose coverage calibration.py measures: from a plan to whether they hold."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from benchmarks.calibration_tests import documents_of
+from benchmarks.null_corpora import Plan, draw_corpus, expected_shares
+from moescope.analysis.chapters.load.measures import (
+    effective_experts,
+    expert_load,
+    layer_balance,
+    max_violation,
+)
+from moescope.analysis.chapters.topics.cells import topic_expert_cells
+from moescope.analysis.chapters.topics.information import topic_information, topic_tests
+from moescope.analysis.statistics.bootstrap import poisson_weights
+from moescope.analysis.statistics.information_size import share_information
+
+PERMUTATIONS, DRAWS = 99, 200
+EFFECTS = {"none": 0.0, "weak": 0.1, "moderate": 0.4, "strong": 1.2}
+Held = Callable[[np.random.Generator], dict[str, float]]
+
+
+@cache
+def truth(plan: Plan) -> np.ndarray:
+    """Expert shares of each topic of the one layer (T, E)."""
+    shares: np.ndarray = expected_shares(plan)[:, 0]
+    return shares
+
+
+def topic_intervals(plan: Plan) -> Held:
+    """Of topic information, of the shares and ratios of cells, and of all ratios at once."""
+
+    def held(generator: np.random.Generator) -> dict[str, float]:
+        data, shares = documents_of(draw_corpus(plan, generator)), truth(plan)
+        tests = topic_tests(data, PERMUTATIONS, generator)
+        weights = poisson_weights(data.group_names, DRAWS, int(generator.integers(2**31)))
+        information = topic_information(data, tests, weights).iloc[0]
+        cells = topic_expert_cells(data, tests)
+        bits = float(share_information(shares))
+        ratios = np.log2(shares / shares.mean(axis=0)).ravel()
+        share = cells.share_low.le(shares.ravel()) & cells.share_high.ge(shares.ravel())
+        ratio = cells.low.le(ratios) & cells.high.ge(ratios)
+        family = cells.family_low.le(ratios) & cells.family_high.ge(ratios)
+        return {
+            "information": float(information.low - 1e-9 <= bits <= information.high + 1e-9),
+            "topic × expert share": float(share.mean()),
+            "log2 ratio": float(ratio.mean()),
+            "all ratios at once": float(family.all()),
+        }
+
+    return held
+
+
+def load_intervals(plan: Plan) -> Held:
+    """Of the load of an expert, of MaxVio and of the effective experts."""
+
+    def held(generator: np.random.Generator) -> dict[str, float]:
+        data, load = documents_of(draw_corpus(plan, generator)), truth(plan).mean(axis=0)
+        weights = poisson_weights(data.group_names, DRAWS, int(generator.integers(2**31)))
+        own, balance = expert_load(data, weights), layer_balance(data, weights).iloc[0]
+        violation, effective = float(max_violation(load)), float(effective_experts(load))
+        return {
+            "load": float((own.low.le(load) & own.high.ge(load)).mean()),
+            "MaxVio": float(
+                balance.max_violation_low - 0.005 <= violation <= balance.max_violation_high + 0.005
+            ),
+            "effective experts": float(
+                balance.effective_experts_low - 0.01
+                <= effective
+                <= balance.effective_experts_high + 0.01
+            ),
+        }
+
+    return held
+
+
+TOPICS = Plan(group_noise=0.4)
+LOAD = Plan(groups=(120,), tokens=150.0, group_noise=0.8)
+COVERAGE: dict[str, Held] = {
+    **{
+        f"{groups} groups a topic, {name} effect": topic_intervals(
+            replace(TOPICS, groups=(groups,) * 4, effect=effect)
+        )
+        for groups in (10, 30, 100)
+        for name, effect in EFFECTS.items()
+    },
+    "10 groups a topic, 64 experts, weak effect": topic_intervals(
+        replace(TOPICS, groups=(10,) * 4, experts=64, effect=0.1)
+    ),
+    "30 groups a topic, 64 experts, moderate effect": topic_intervals(
+        replace(TOPICS, groups=(30,) * 4, experts=64, effect=0.4)
+    ),
+    "groups of five documents, length x10, moderate effect": topic_intervals(
+        replace(TOPICS, documents=5, length_ratio=10.0, tokens=20.0, effect=0.4)
+    ),
+    "heavy-tailed lengths, moderate effect": topic_intervals(
+        replace(TOPICS, length_tail=1.2, effect=0.4)
+    ),
+    "load, 8 experts": load_intervals(LOAD),
+    "load, 64 experts": load_intervals(replace(LOAD, experts=64)),
+    "load, concentrated": load_intervals(replace(LOAD, load=1.0)),
+    "load, groups of five documents": load_intervals(
+        replace(LOAD, documents=5, document_noise=0.3, tokens=40.0)
+    ),
+}
