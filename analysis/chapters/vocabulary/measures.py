@@ -87,8 +87,10 @@ def vocabulary_specialisation(
 
     Returns:
         One row per layer: `observed`, `floor`, `excess` = (observed − floor) / (1 − floor),
-        `types`, `tokens`.
+        `types`, `tokens`, and `unweighted`: mean of the largest share over all `all_types` types,
+        rare ones included and each counted once, as published for OLMoE (arXiv 2409.02060).
     """
+    seen = np.flatnonzero(types.tokens > 0)
     kept = types.frequent()
     sizes, total = kept.tokens, max(int(kept.tokens.sum()), 1)
     rows = []
@@ -106,6 +108,8 @@ def vocabulary_specialisation(
                 "excess": (observed - floor) / (1 - floor) if floor < 1 else np.nan,
                 "types": len(sizes),
                 "tokens": int(sizes.sum()),
+                "unweighted": _mean_largest(types.counts[seen, position], types.tokens[seen]),
+                "all_types": len(seen),
             }
         )
     return pd.DataFrame(rows)
@@ -136,6 +140,11 @@ def random_choices(
 def _largest_share(counts: np.ndarray, tokens: np.ndarray) -> float:
     """Token-weighted mean over types of max_e c_xe / n_x: Σ_x max_e c_xe / Σ_x n_x."""
     return float(counts.max(axis=1).sum() / tokens.sum()) if tokens.sum() else float("nan")
+
+
+def _mean_largest(counts: np.ndarray, tokens: np.ndarray) -> float:
+    """Mean over types of max_e c_xe / n_x, each type once."""
+    return float((counts.max(axis=1) / tokens).mean()) if len(tokens) else float("nan")
 
 
 @dataclass(frozen=True)
