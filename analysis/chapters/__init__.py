@@ -56,8 +56,8 @@ CHAPTERS: list[Chapter] = [
     corpus.CHAPTER,
     experts.CHAPTER,
     examples.CHAPTER,
-    methods.CHAPTER,
 ]
+CHAPTERS.append(methods.methods_chapter(CHAPTERS))
 
 Records = Mapping[str, Any]  # chapter's name → its record
 

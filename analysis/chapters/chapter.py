@@ -1,6 +1,6 @@
 """What a chapter of a report is."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ class Chapter:
             argument is None where that chapter was left out.
         by_layer: `(record) →` numbers of each layer for summary.json, Aim and `compare`: one row
             per layer, a column `layer`.
+        definitions: terms that it brings, for the chapter on methods: (term, meaning).
         overview: `(record, design) →` cells of the table of layers, one row per layer.
     """
 
@@ -41,3 +42,4 @@ class Chapter:
     uses: Mapping[str, str] = field(default_factory=dict)
     by_layer: Callable[[Any], pd.DataFrame] | None = None
     overview: Callable[[Any, Design], pd.DataFrame] | None = None
+    definitions: Sequence[tuple[str, str]] = ()

@@ -1,7 +1,7 @@
 """Numbers of each run for a comparison: quality, balance, topic information, form, similarity."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,17 @@ from .settings import loss_groups, tokenizers
 
 NOT_MEASURED = math.nan
 PAIR = ["first", "second"]
+LAYER_COLUMNS = (
+    *("run", "layer", "topic_bits", "topic_share", "topic_low", "topic_high", "topic_p", "band"),
+    *("beyond_p", "topic_entropy_share", "class_share", "token_share"),
+    *("max_violation", "effective_experts", "dead_experts"),
+)
+SHORT = {
+    "topic_information_bits": "topic_bits",
+    "topic_information_share": "topic_share",
+    "family_p_value": "topic_p",
+    "beyond_p_value": "beyond_p",
+}  # name in summary.json → column
 
 
 def run_measures(runs: Sequence[ComparedRun]) -> pd.DataFrame:
@@ -85,52 +96,29 @@ def _routing(run: ComparedRun) -> dict[str, Any]:
 
 
 def layer_measures(runs: Sequence[ComparedRun]) -> pd.DataFrame:
-    """One row per run and layer: `run, layer, topic_bits, topic_share, topic_low, topic_high`
-    (95% interval of the share), `topic_p` (family-wise), `band`, `beyond_p` (topic beyond
-    vocabulary, family-wise), `topic_entropy_share, class_share, token_share` (of the routing's
-    entropy), `max_violation, effective_experts, dead_experts`."""
+    """One row per run and layer: `run, layer`, and every number that chapters give of layers.
+
+    Those known here: `topic_bits, topic_share, topic_low, topic_high` (95% interval of the share),
+    `topic_p` (family-wise), `band`, `beyond_p` (topic beyond vocabulary, family-wise),
+    `topic_entropy_share, class_share, token_share` (of the routing's entropy), `max_violation,
+    effective_experts, dead_experts`; after them those of other chapters, such as a plugin's.
+    """
     table = [_layer(run, layer) for run in runs for layer in run.summary.get("layers", [])]
-    columns = ["run", "layer", "topic_bits", "topic_share", "topic_low", "topic_high", "topic_p"]
-    columns += ["band", "beyond_p", "topic_entropy_share", "class_share", "token_share"]
-    columns += ["max_violation", "effective_experts", "dead_experts"]
-    return pd.DataFrame(table, columns=columns)
+    others = dict.fromkeys(name for row in table for name in row if name not in LAYER_COLUMNS)
+    return pd.DataFrame(table, columns=[*LAYER_COLUMNS, *others])
 
 
-def _layer(run: ComparedRun, layer: dict[str, Any]) -> dict[str, Any]:
-    number = layer["layer"]
-    bits = _number(layer.get("topic_information_bits"))
-    share = _number(layer.get("topic_information_share"))
+def _layer(run: ComparedRun, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of one layer in a run's summary, under the names of `LAYER_COLUMNS`."""
+    row: dict[str, Any] = dict.fromkeys(LAYER_COLUMNS, NOT_MEASURED)
+    row |= {"run": run.name, "layer": layer["layer"], "band": layer.get("band") or ""}
+    for name, value in layer.items():
+        if name not in ("layer", "p_value") and isinstance(value, int | float):
+            row[SHORT.get(name, name)] = float(value)
+    bits, share = row["topic_bits"], row["topic_share"]
     scale = share / bits if bits else NOT_MEASURED  # shares of log2 T per bit
     low, high = layer.get("topic_information_interval_bits") or (None, None)
-    forms = run.tables.get("forms")
-    beyond = run.tables.get("beyond-vocabulary")
-    return {
-        "run": run.name,
-        "layer": number,
-        "topic_bits": bits,
-        "topic_share": share,
-        "topic_low": _number(low) * scale,
-        "topic_high": _number(high) * scale,
-        "topic_p": _number(layer.get("family_p_value")),
-        "band": layer.get("band") or "",
-        "beyond_p": _cell(beyond, "family_p_value", layer=number),
-        "topic_entropy_share": _cell(forms, "share", layer=number, by="topic"),
-        "class_share": _cell(forms, "share", layer=number, by="token class"),
-        "token_share": _cell(forms, "share", layer=number, by="token"),
-        "max_violation": _number(layer.get("max_violation")),
-        "effective_experts": _number(layer.get("effective_experts")),
-        "dead_experts": _number(layer.get("dead_experts")),
-    }
-
-
-def _cell(table: pd.DataFrame | None, column: str, **keys: Any) -> float:
-    """Looks one number up in a report's table; NaN where it is not there."""
-    if table is None or not {column, *keys} <= set(table.columns):
-        return NOT_MEASURED
-    rows = table
-    for name, value in keys.items():
-        rows = rows[rows[name] == value]
-    return _number(rows[column].iloc[0]) if len(rows) == 1 else NOT_MEASURED
+    return row | {"topic_low": _number(low) * scale, "topic_high": _number(high) * scale}
 
 
 def _number(value: Any) -> float:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ...configs.errors import UserError, nearest
 from ...configs.manifest import Manifest, read_manifest
 from ...inference.store.reader import RoutingStore
@@ -22,7 +20,6 @@ FOLDERS = {
     "report": "report",
 }  # stage → its folder inside a run
 Results = dict[tuple[str, str], Path]  # (stage, fingerprint) → folder
-TABLES = ("beyond-vocabulary", "forms")
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,6 @@ class ComparedRun:
             found by their fingerprint.
         folders: stage → the folder of that manifest.
         summary: the report's summary.json; {} without a report.
-        tables: name → CSV of the report, those of `TABLES` that it wrote.
         curves: the training curves; None without metrics.jsonl.
         store: the routing store; None without one.
         troubles: what is missing or does not fit, a line each.
@@ -47,7 +43,6 @@ class ComparedRun:
     manifests: Mapping[str, Manifest]
     folders: Mapping[str, Path]
     summary: Mapping[str, Any]
-    tables: Mapping[str, pd.DataFrame]
     curves: TrainingCurves | None
     store: RoutingStore | None
     troubles: Sequence[str]
@@ -174,7 +169,6 @@ def _read_run(folder: Path, name: str, known: Results) -> ComparedRun:
         manifests={stage: manifest for stage, manifest in manifests.items() if manifest},
         folders=folders,
         summary=_read_summary(report, troubles),
-        tables=_read_tables(report / "tables", troubles),
         curves=_read_curves(folder / "metrics.jsonl", troubles),
         store=_read_store(folders.get("route"), troubles),
         troubles=troubles,
@@ -220,18 +214,6 @@ def _read_curves(path: Path, troubles: list[str]) -> TrainingCurves | None:
         troubles.append(str(error))
         return None
     return curves
-
-
-def _read_tables(folder: Path, troubles: list[str]) -> dict[str, pd.DataFrame]:
-    tables = {}
-    for path in (folder / f"{name}.csv" for name in TABLES):
-        try:
-            tables[path.stem] = pd.read_csv(path)
-        except FileNotFoundError:
-            continue
-        except ValueError:
-            troubles.append(f"{path}: damaged; rerun `moescope report`")
-    return tables
 
 
 def _read_summary(report: Path, troubles: list[str]) -> dict[str, Any]:

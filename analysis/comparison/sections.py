@@ -15,6 +15,7 @@ from .figures import (
     multiples_figure,
     similarity_figure,
 )
+from .measures import LAYER_COLUMNS
 from .runs import ComparedRun
 from .seeds import ALPHA, MEASURES
 from .settings import Settings, setting_text
@@ -189,6 +190,11 @@ def _topics_section(comparison: Comparison) -> Section:
             "",
         ),
         ("max_violation", "Imbalance by layer", "MaxVio", None, "perfect balance", "load"),
+        *(
+            (column, f"{column.replace('_', ' ').capitalize()} by layer", column, None, "", "")
+            for column in layers.columns
+            if column not in LAYER_COLUMNS
+        ),
     )
     panels = [
         Panel(
@@ -198,10 +204,16 @@ def _topics_section(comparison: Comparison) -> Section:
             if limits
             else "Lines far apart are settings that matter, if seeds do not move them as much.",
             f"n = {layers[layers[column].notna()].run.nunique()} runs. Unit: {unit}"
-            f"{'; bars: 95% document bootstrap' if limits else ''}. Baseline: 0, {chance}.",
+            f"{'; bars: 95% intervals' if limits else ''}. "
+            f"Baseline: {f'0, {chance}' if chance else 'the other runs'}.",
             {
                 ALL_LAYERS: depth_figure(
-                    layers, comparison.names, column, unit, interval=limits, chance=(0, chance)
+                    layers,
+                    comparison.names,
+                    column,
+                    unit,
+                    interval=limits,
+                    chance=(0, chance) if chance else None,
                 )
             },
             layers,

@@ -190,3 +190,11 @@ def measure_context(run: RunData, draws: Draws, information: pd.DataFrame) -> Co
     sampled = None if groups is None else [groups[row] for row in sample.rows]
     beyond = beyond_vocabulary(sample, sampled, draws.permutations, draws.generator)
     return ContextRecord(beyond, information)
+
+
+def context_by_layer(record: ContextRecord) -> pd.DataFrame:
+    """The numbers of each layer that a summary holds."""
+    if record.beyond.empty:
+        return pd.DataFrame({"layer": record.information.layer, "beyond_p_value": np.nan})
+    names = {"family_p_value": "beyond_p_value"}
+    return record.beyond[["layer", *names]].rename(columns=names)

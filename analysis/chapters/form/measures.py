@@ -145,3 +145,12 @@ def topic_form(data: DocumentCounts, information: pd.DataFrame) -> pd.DataFrame:
             "tokens": information.tokens,
         }
     )
+
+
+def forms_by_layer(record: FormRecord) -> pd.DataFrame:
+    """The numbers of each layer that a summary holds: shares of the routing's entropy."""
+    names = {"topic": "topic_entropy_share", "token class": "class_share", "token": "token_share"}
+    table = record.forms[record.forms.by.isin(names)].pivot(
+        index="layer", columns="by", values="share"
+    )
+    return table.reindex(columns=list(names)).rename(columns=names).reset_index()

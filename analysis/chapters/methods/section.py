@@ -7,7 +7,7 @@ from ...data.design import Design
 from ...html.page import LOOK_UP, Section
 from .measures import MethodsRecord as Record
 
-DEFINITIONS = (
+GENERAL = (
     (
         "Untouched tokens",
         "Real tokens that masking left alone. Padding is never counted; masked, replaced, kept "
@@ -19,28 +19,16 @@ DEFINITIONS = (
         "observation.",
     ),
     (
-        "Topic information",
-        "I = H(mean over t of p(e|t)) − mean over t of H(p(e|t)), in bits, topics weighted "
-        "equally, of the means of groups' shares; bias removed by the jackknife over groups.",
-    ),
-    (
-        "Topic beyond vocabulary",
-        "R = choices of a group minus what its token types expect, each type as routed in all "
-        "other groups; only types that at least five groups use. R per token is compared by topic "
-        "as topic information is, under permutations of its own. A second form holds pairs of "
-        "previous and current token fixed.",
-    ),
-    (
         "P-values",
         "Groups (authors, modules, addresses; a document without one is its own) are the unit: "
         "whole groups swap topics, P times; p = (b + 1) / (P + 1). Each group gives one share, "
-        "each topic the mean and a variance of its own (Welch; W*d of Hamidi et al. 2019 in the χ² "
-        "metric), so that topics may differ in length and spread; cells by studentised deviations, "
-        "corrected for skewness (Hall 1992). Family-wise over layers by the largest standardised "
-        "statistic, over cells (layers × experts × topics) by the largest deviation; false "
-        "discovery rates by Benjamini and Hochberg. Below 10 groups per topic no p-value is given. "
-        "Knock-outs and senses draw their own; whether a topic needs its own expert is a "
-        "bootstrap-t.",
+        "each topic the mean and a variance of its own (Welch; W*d of Hamidi et al. 2019 in the "
+        "χ² metric), so that topics may differ in length and spread; cells by studentised "
+        "deviations, corrected for skewness (Hall 1992). Family-wise over layers by the largest "
+        "standardised statistic, over cells (layers × experts × topics) by the largest "
+        "deviation; false discovery rates by Benjamini and Hochberg. Below 10 groups per topic "
+        "no p-value is given. Knock-outs and senses draw their own; whether a topic needs its "
+        "own expert is a bootstrap-t.",
     ),
     (
         "Intervals",
@@ -51,18 +39,13 @@ DEFINITIONS = (
         "weights; those of MaxVio and effective experts allow for its bias. For tokens and token "
         "classes of an expert, binomial.",
     ),
-    (
-        "Log2 ratio",
-        "Topic's share over the mean of all topics, each the mean of its groups' shares, a group "
-        "weighted by its tokens up to those of the median group; half a token added to every cell.",
-    ),
-)
+)  # what several chapters use
 
 
 def methods_section(record: Record, design: Design) -> Section:
     """How every number was made."""
     manifests, settings = record.manifests, record.settings
-    notes = list(DEFINITIONS)
+    notes = [*GENERAL, *record.definitions]
     notes += [(f"report.{name}", str(value)) for name, value in settings.items()]
     listings = [
         (
