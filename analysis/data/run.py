@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +18,7 @@ from ...configs.schema_report import Report
 from ...inference.store.reader import RoutingStore
 from ..statistics.bootstrap import poisson_weights
 from .audit import CorpusAudit, read_audit
+from .covariates import text_covariates
 from .curves import TrainingCurves, read_training_curves
 from .design import Design
 from .documents import DocumentCounts, document_counts
@@ -35,6 +37,7 @@ class RunData:
         groups: document id → group (module, author, address); None = each document its own.
         time_blocks: document id → what is one observation of its time (`report.time_blocks`);
             None = its group.
+        covariates: source, script and language by document id; None where texts are not known.
         audit: of the corpus; None where it is not known.
         curves: of the training; None where another model was recorded.
         quality: of the model; None where another model was recorded.
@@ -48,6 +51,7 @@ class RunData:
     seed: int
     groups: Mapping[str, str] | None = None
     time_blocks: Mapping[str, str] | None = None
+    covariates: pd.DataFrame | None = None
     audit: CorpusAudit | None = None
     curves: TrainingCurves | None = None
     quality: ModelQuality | None = None
@@ -112,6 +116,7 @@ def read_run(config: Config, inputs: Mapping[str, Manifest]) -> RunData:
         seed=config.seed,
         groups=document_groups(documents),
         time_blocks=time_blocks(documents, config.report.time_blocks),
+        covariates=covariates_of(store, paths.corpus),
         audit=read_audit(paths.corpus / "audit.json"),
         curves=read_training_curves(paths.metrics) if "train" in manifests else None,
         quality=model_quality(manifests.get("train")),
@@ -134,6 +139,18 @@ def document_groups(path: Path) -> dict[str, str] | None:
     except (pa.ArrowInvalid, KeyError, OSError) as error:
         raise UserError(f"{path}: damaged ({error}); rerun `moescope mask`") from error
     return dict(zip(frame["id"].astype(str), frame["group"].astype(str), strict=True))
+
+
+def covariates_of(store: RoutingStore, corpus: Path) -> pd.DataFrame:
+    """Puts what is known of each document beside its id: source, script, language.
+
+    Raises:
+        UserError: the corpus cannot be read.
+    """
+    frame = store.documents.drop_duplicates("id")
+    known = frame[["source"]].set_index(frame["id"].astype(str))
+    guessed = text_covariates(corpus, store.facts.split)
+    return known if guessed is None else known.join(guessed)
 
 
 def time_blocks(path: Path, column: str) -> dict[str, str] | None:
