@@ -20,7 +20,7 @@ class CorpusAudit:
 
     Attributes:
         topics: names.
-        documents: `topic, split, documents, origins`.
+        documents: `topic, split, documents, groups`.
         lengths: `topic`, quantiles and maximum of the words per document.
         overlap: `topic, other, overlap` (share of words that two topics have in common).
         quality: `topic, non_latin_share, largest_group_share`.
@@ -57,7 +57,7 @@ def corpus_audit(audit: Mapping[str, Any]) -> CorpusAudit:
     """Puts the audit (docs/corpus.md) into frames."""
     topics = tuple(audit["topics"])
     documents = [
-        {"topic": t, "split": split, "documents": count, "origins": audit["groups"][split][t]}
+        {"topic": t, "split": split, "documents": count, "groups": audit["groups"][split][t]}
         for split, counts in audit["documents"].items()
         for t, count in counts.items()
     ]

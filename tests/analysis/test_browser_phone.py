@@ -32,8 +32,8 @@ def cells(page: Page, panel: str) -> float:
 
 def test_many_experts_scroll_sideways_within_their_figure(browser: Browser, large: str) -> None:
     page, troubles = visit(browser, large, **PHONE, has_touch=True)
-    draw(page, "topics", "strata")
-    for panel in ("topics", "strata"):
+    draw(page, "topics", "mask-kinds")
+    for panel in ("topics", "mask-kinds"):
         assert cells(page, panel) >= 64 * 9
         frame = page.locator(FRAME.format(panel))
         expect(frame).to_have_attribute("tabindex", "0")
@@ -51,8 +51,8 @@ def test_many_experts_scroll_sideways_within_their_figure(browser: Browser, larg
 
 def test_few_experts_get_most_of_a_phone(browser: Browser, plain: str) -> None:
     page, _ = visit(browser, plain, **PHONE)
-    draw(page, "topics", "strata")
-    for panel in ("topics", "strata"):
+    draw(page, "topics", "mask-kinds")
+    for panel in ("topics", "mask-kinds"):
         assert cells(page, panel) > 200
         expect(page.locator(FRAME.format(panel))).not_to_have_attribute("tabindex", "0")
     page.context.close()
@@ -110,7 +110,7 @@ def test_paper_is_the_same_from_a_phone(browser: Browser, plain: str) -> None:
         page, _ = visit(browser, plain, viewport=window)
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         page.locator(".plot[data-panel=topics] .main-svg").first.wait_for(state="attached")
-        widths.append([cells(page, panel) for panel in ("topics", "strata")])
+        widths.append([cells(page, panel) for panel in ("topics", "mask-kinds")])
         page.evaluate("dispatchEvent(new Event('afterprint'))")
         if window["width"] == 390:
             assert cells(page, "topics") < 300

@@ -68,7 +68,7 @@ def test_a_foreign_checkpoint_is_reported_without_a_train_stage(
     assert ["special", END] in store["places"]
     assert (run / "report" / "report.html").stat().st_size > 1e6
     tables = {path.stem for path in (run / "report" / "tables").iterdir()}
-    assert {"topics", "vocabulary", "substrata"} <= tables
+    assert {"topics", "vocabulary", "places"} <= tables
     assert not {"loss", "masked"} & tables
 
 

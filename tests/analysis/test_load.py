@@ -13,9 +13,9 @@ from moescope.analysis.chapters.load.measures import (
     max_violation,
 )
 from moescope.analysis.chapters.position.measures import (
+    mask_kind_load,
     masked_experts,
     router_entropy,
-    stratum_load,
 )
 from moescope.analysis.chapters.vocabulary.measures import top_tokens, vocabulary_specialisation
 from moescope.analysis.data.token_types import TypeCounts
@@ -58,21 +58,21 @@ def test_dead_experts_are_named_with_a_bound() -> None:
     assert frame[~frame.dead].use_bound.isna().all()
 
 
-def test_strata_are_kept_apart() -> None:
+def test_mask_kinds_are_kept_apart() -> None:
     table = np.zeros((2, 5, 1, 4), dtype=np.int64)
     table[:, 0, 0] = [4, 3, 2, 1]
     table[:, 1, 0, 3] = 5
     tokens = table.sum(axis=(2, 3))
-    strata = ["untouched", "masked", "replaced", "kept", "special"]
-    frame = stratum_load(table, tokens, strata, [7])
-    assert set(frame.stratum) == {"untouched", "masked"}
-    masked = frame[frame.stratum == "masked"].set_index("expert").share
+    mask_kinds = ["untouched", "masked", "replaced", "kept", "special"]
+    frame = mask_kind_load(table, tokens, mask_kinds, [7])
+    assert set(frame.mask_kind) == {"untouched", "masked"}
+    masked = frame[frame.mask_kind == "masked"].set_index("expert").share
     assert masked.tolist() == [0, 0, 0, 1]
     sums = np.full((5, 1), np.nan)
     sums[0] = tokens[:, 0].sum() * np.log(2)  # one bit per token
-    entropy = router_entropy(sums, tokens, strata, [7], 4)
+    entropy = router_entropy(sums, tokens, mask_kinds, [7], 4)
     assert entropy.to_dict("records") == [
-        {"stratum": "untouched", "layer": 7, "entropy": 1.0, "max_entropy": 2.0, "tokens": 20}
+        {"mask_kind": "untouched", "layer": 7, "entropy": 1.0, "max_entropy": 2.0, "tokens": 20}
     ]
 
 

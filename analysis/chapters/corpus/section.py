@@ -66,7 +66,7 @@ def corpus_section(record: Record, design: Design) -> Section | None:
 
 
 def _corpus_notes(audit: CorpusAudit, *, near_searched: bool) -> list[tuple[str, str]]:
-    """Lists warnings, removals, repeats, origins and scripts."""
+    """Lists warnings, removals, repeats, groups and scripts."""
     removed = ", ".join(f"{count:,} {reason}" for reason, count in audit.removed.items() if count)
     notes = [("Caution", warning.text) for warning in audit.warnings] or [
         ("Caution", "nothing stands out")
@@ -82,12 +82,12 @@ def _corpus_notes(audit: CorpusAudit, *, near_searched: bool) -> list[tuple[str,
         )
         for row in rows(audit.duplicates)
     ]
-    origin, letters = (largest(audit.quality, name) for name in QUALITY)
+    group, letters = (largest(audit.quality, name) for name in QUALITY)
     notes += [
         (
-            "One origin",
-            f"gives at most {percent(origin.largest_group_share)} of a topic's documents "
-            f"(“{visible(origin.topic)}”)",
+            "One group",
+            f"gives at most {percent(group.largest_group_share)} of a topic's documents "
+            f"(“{visible(group.topic)}”)",
         ),
         (
             "Letters not Latin",

@@ -106,10 +106,10 @@ def viewer_data(store: RoutingStore, used: np.ndarray, texts: TokenTexts) -> dic
         texts: of the token ids.
 
     Returns:
-        `tokens` (texts), `strata`, `experts` (E), `slots` (k), `bytes` (of an expert number),
+        `tokens` (texts), `mask_kinds`, `experts` (E), `slots` (k), `bytes` (of an expert number),
         `unit` (weight of one step), and `documents`, each with `id`, `topic`, `true` and
         `input` (indices into `tokens`; `input` only at the positions where it differs),
-        `strata` (a digit a token), `predicted` (position → token, loss), and, row-major (token,
+        `mask_kinds` (a digit a token), `predicted` (position → token, loss), and, row-major (token,
         layer, slot) in base64, `chosen` and `weights`; E = slot that no expert executed.
     """
     sample = store.sample.iloc[used]
@@ -136,7 +136,7 @@ def viewer_data(store: RoutingStore, used: np.ndarray, texts: TokenTexts) -> dic
         )
     return {
         "tokens": [texts[int(token_id)] for token_id in ids],
-        "strata": list(store.facts.mask_kinds),
+        "mask_kinds": list(store.facts.mask_kinds),
         "experts": store.num_experts,
         "slots": store.sample_experts.shape[2],
         "bytes": width,
@@ -155,14 +155,14 @@ def _documents(sample: pd.DataFrame) -> Sequence[tuple[int, np.ndarray]]:
 
 def _tokens(own: pd.DataFrame, ids: np.ndarray) -> dict[str, Any]:
     true, seen = (np.searchsorted(ids, own[c].to_numpy()) for c in ("token_id", "input_id"))
-    strata = own["mask_kind"].to_numpy()
+    kinds = own["mask_kind"].to_numpy()
     labelled = own.assign(place=range(len(own)))[
         own["loss"].notna() & (own["predicted_id"] > NO_PREDICTION)
     ]
     return {
         "true": true.tolist(),
         "input": {int(place): int(seen[place]) for place in np.flatnonzero(seen != true)},
-        "strata": "".join(str(stratum) for stratum in strata),
+        "mask_kinds": "".join(str(kind) for kind in kinds),
         "predicted": {
             int(row.place): [int(np.searchsorted(ids, row.predicted_id)), round(row.loss, 3)]
             for row in rows(labelled)

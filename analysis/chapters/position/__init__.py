@@ -2,12 +2,12 @@
 
 from ..chapter import Chapter
 from .measures import measure_position
-from .section import strata_section
+from .section import position_section
 from .verdict import masked_sentences
 
 CHAPTER = Chapter(
     name="position",
     measure=measure_position,
-    section=strata_section,
+    section=position_section,
     sentences=masked_sentences,
 )

@@ -42,21 +42,21 @@ def masked_figure(masked: pd.DataFrame) -> go.Figure:
     ]
     result = figure(bars, x_title=expert_axis(masked), y_title="")
     result.update_layout(barmode="group", bargap=0.25)
-    result.update_yaxes(**percent_axis("share of the stratum's tokens"))
+    result.update_yaxes(**percent_axis("share of that kind's tokens"))
     chance = masked.chance.iloc[0]
     baseline(result, chance, f"even share {percent(chance, 3)}")
     return result
 
 
-def stratum_figure(strata: pd.DataFrame) -> go.Figure:
-    """Share of every stratum's tokens per expert, one layer (`measures.stratum_load`)."""
-    table = strata.pivot_table(index="stratum", columns="expert", values="share", sort=False)
+def mask_kind_figure(mask_kinds: pd.DataFrame) -> go.Figure:
+    """Share of the tokens of every mask kind per expert, one layer (`measures.mask_kind_load`)."""
+    table = mask_kinds.pivot_table(index="mask_kind", columns="expert", values="share", sort=False)
     heatmap = go.Heatmap(
         x=expert_labels([int(x) for x in table.columns]),
         y=list(table.index),
         z=values(table.to_numpy()),
         texttemplate="%{z:.0%}" if table.shape[1] <= 16 else None,
-        hovertemplate="%{y} · %{x}<br>%{z:.3p} of the stratum's tokens<extra></extra>",
+        hovertemplate="%{y} · %{x}<br>%{z:.3p} of that kind's tokens<extra></extra>",
         colorscale="Cividis",
         zmin=0,
         xgap=2,
@@ -65,7 +65,7 @@ def stratum_figure(strata: pd.DataFrame) -> go.Figure:
     )
     result = figure(
         [heatmap],
-        x_title=expert_axis(strata),
+        x_title=expert_axis(mask_kinds),
         y_title="",
         height=130 + 34 * len(table),
     )
@@ -75,18 +75,18 @@ def stratum_figure(strata: pd.DataFrame) -> go.Figure:
 
 
 def entropy_figure(entropy: pd.DataFrame) -> go.Figure:
-    """Mean router entropy by layer, a line per stratum (`measures.router_entropy`)."""
+    """Mean router entropy by layer, a line per mask kind (`measures.router_entropy`)."""
     traces = [
         go.Scatter(
             x=[f"layer {layer}" for layer in own.layer],
             y=values(own.entropy),
             mode="lines+markers",
-            name=str(stratum),
+            name=str(mask_kind),
             line={"color": PALETTE[index % len(PALETTE)], "width": 2},
             marker={"size": 8, "symbol": index},
-            hovertemplate=f"<b>%{{x}}</b><br>{stratum}: %{{y:.3f}} bits<extra></extra>",
+            hovertemplate=f"<b>%{{x}}</b><br>{mask_kind}: %{{y:.3f}} bits<extra></extra>",
         )
-        for index, (stratum, own) in enumerate(entropy.groupby("stratum", sort=False))
+        for index, (mask_kind, own) in enumerate(entropy.groupby("mask_kind", sort=False))
     ]
     result = figure(traces, x_title="", y_title="bits")
     result.update_yaxes(rangemode="tozero")

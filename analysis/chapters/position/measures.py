@@ -1,4 +1,4 @@
-"""E12, strata: masked, replaced, kept and special positions, apart from untouched text."""
+"""E12, mask kinds: masked, replaced, kept and special positions, apart from untouched text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from ...data.run import RunData
 from ...statistics.bootstrap import interval, weighted_sums
 from ...statistics.draws import Draws
 from ...statistics.ratios import log2_ratios
-from .substrata import substratum_routing
+from .places import place_routing
 
 
 def masked_experts(data: DocumentCounts, weights: np.ndarray) -> pd.DataFrame:
     """Which experts [MASK] tokens choose, against untouched tokens of the same documents.
 
     Returns:
-        One row per layer and expert: `masked_share` and `untouched_share` of the stratum's tokens,
+        One row per layer and expert: `masked_share` and `untouched_share` of that kind's tokens,
         `chance` (k/E), `log2_ratio` of the two (half a choice added to each) with its 95%
         interval `low`, `high` over groups (NaN for fewer than 3 with masks),
         `masked_tokens`, `untouched_tokens`, `documents`. Empty when nothing is masked.
@@ -60,68 +60,68 @@ def _log2_masked(sums: np.ndarray) -> np.ndarray:
 def router_entropy(
     entropy_sums: np.ndarray,
     tokens: np.ndarray,
-    strata: Sequence[str],
+    mask_kinds: Sequence[str],
     layers: Sequence[int],
     num_experts: int,
 ) -> pd.DataFrame:
-    """Mean entropy of the router's distribution by stratum.
+    """Mean entropy of the router's distribution by mask kind.
 
     Args:
         entropy_sums: (S, L) sums in nats; NaN where the router's distribution is unknown.
         tokens: (T, S) tokens.
-        strata: names of the strata (S).
+        mask_kinds: names of the mask kinds (S).
         layers: layer numbers (L).
         num_experts: E.
 
     Returns:
-        One row per stratum with tokens and layer: `entropy` in bits, `max_entropy` (log2 E),
+        One row per mask kind with tokens and layer: `entropy` in bits, `max_entropy` (log2 E),
         `tokens`. Unknown entropies are left out.
     """
     totals = tokens.sum(axis=0)
     rows = [
         {
-            "stratum": stratum,
+            "mask_kind": mask_kind,
             "layer": layer,
             "entropy": entropy_sums[s, position] / totals[s] / np.log(2),
             "max_entropy": np.log2(num_experts),
             "tokens": int(totals[s]),
         }
-        for s, stratum in enumerate(strata)
+        for s, mask_kind in enumerate(mask_kinds)
         for position, layer in enumerate(layers)
         if totals[s] and np.isfinite(entropy_sums[s, position])
     ]
-    return pd.DataFrame(rows, columns=["stratum", "layer", "entropy", "max_entropy", "tokens"])
+    return pd.DataFrame(rows, columns=["mask_kind", "layer", "entropy", "max_entropy", "tokens"])
 
 
-def stratum_load(
-    table: np.ndarray, tokens: np.ndarray, strata: Sequence[str], layers: Sequence[int]
+def mask_kind_load(
+    table: np.ndarray, tokens: np.ndarray, mask_kinds: Sequence[str], layers: Sequence[int]
 ) -> pd.DataFrame:
-    """Load by stratum (untouched, masked, replaced, kept, special), topics pooled.
+    """Load by mask kind (untouched, masked, replaced, kept, special), topics pooled.
 
     Args:
         table: (T, S, L, E) choices.
         tokens: (T, S) tokens.
-        strata: names of the strata (S).
+        mask_kinds: names of the mask kinds (S).
         layers: layer numbers (L).
 
     Returns:
-        One row per stratum, layer and expert with tokens in it: `share` of the stratum's tokens.
+        One row per mask kind, layer and expert with tokens in it: `share` of that kind's tokens.
     """
     counts, totals = table.sum(axis=0), tokens.sum(axis=0)  # (S, L, E), (S)
     rows = [
         {
-            "stratum": stratum,
+            "mask_kind": mask_kind,
             "layer": layer,
             "expert": expert,
             "share": counts[s, position, expert] / totals[s],
             "tokens": int(totals[s]),
         }
-        for s, stratum in enumerate(strata)
+        for s, mask_kind in enumerate(mask_kinds)
         if totals[s]
         for position, layer in enumerate(layers)
         for expert in range(counts.shape[2])
     ]
-    return pd.DataFrame(rows, columns=["stratum", "layer", "expert", "share", "tokens"])
+    return pd.DataFrame(rows, columns=["mask_kind", "layer", "expert", "share", "tokens"])
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,15 @@ class PositionRecord:
 
     Attributes:
         masked: `masked_experts`; empty where nothing is masked.
-        strata: `stratum_load`.
+        mask_kinds: `mask_kind_load`.
         entropy: `router_entropy`.
-        substrata: `substrata.substratum_routing`; empty where it was not recorded.
+        places: `places.place_routing`; empty where it was not recorded.
     """
 
     masked: pd.DataFrame
-    strata: pd.DataFrame
+    mask_kinds: pd.DataFrame
     entropy: pd.DataFrame
-    substrata: pd.DataFrame
+    places: pd.DataFrame
 
 
 def measure_position(run: RunData, draws: Draws) -> PositionRecord:
@@ -146,7 +146,7 @@ def measure_position(run: RunData, draws: Draws) -> PositionRecord:
     data, tables, facts = run.documents, run.store.tables, run.store.facts
     return PositionRecord(
         masked=masked_experts(data, draws.weights),
-        strata=stratum_load(
+        mask_kinds=mask_kind_load(
             tables["topic_mask_kind_expert"],
             tables["topic_mask_kind_tokens"],
             facts.mask_kinds,
@@ -159,7 +159,7 @@ def measure_position(run: RunData, draws: Draws) -> PositionRecord:
             data.layers,
             data.num_experts,
         ),
-        substrata=substratum_routing(
+        places=place_routing(
             tables["place_expert"],
             tables["place_tokens"],
             tables["place_entropy"],

@@ -7,46 +7,46 @@ from ...html.text import (
     number,
     visible,
 )
-from .figures import entropy_figure, masked_figure, stratum_figure
+from .figures import entropy_figure, mask_kind_figure, masked_figure
 from .measures import PositionRecord as Record
-from .substrata_figures import substratum_entropy_figure, substratum_figure
+from .place_figures import place_entropy_figure, place_figure
 
 
-def substrata_panels(record: Record, design: Design) -> list[Panel]:
+def place_panels(record: Record, design: Design) -> list[Panel]:
     """E12: routing and router entropy by position and special token; [] where not recorded."""
-    frame = record.substrata
+    frame = record.places
     if frame.empty:
         return []
-    sizes = frame.drop_duplicates(["stratum", "place"])
-    by_stratum = sizes.groupby("stratum", sort=False).tokens.sum()
-    totals = [f"{number:,} {name}" for name, number in by_stratum.items()]
+    sizes = frame.drop_duplicates(["mask_kind", "place"])
+    by_kind = sizes.groupby("mask_kind", sort=False).tokens.sum()
+    totals = [f"{number:,} {name}" for name, number in by_kind.items()]
     special = ", ".join(
-        f"{row.tokens:,} {visible(row.place)}" for row in rows(sizes[sizes.stratum == "special"])
+        f"{row.tokens:,} {visible(row.place)}" for row in rows(sizes[sizes.mask_kind == "special"])
     )
     size = f"n = {', '.join(totals)} tokens" + (f" ({special})." if special else ".")
     by_layer = list(frame.groupby("layer", sort=False))
     panels = [
         Panel(
-            "substrata",
+            "places",
             "Load by position and special token",
             "Rows of one kind that change from top to bottom are routed by where a token stands; "
             "compare [MASK] rows with untouched ones of the same position.",
             f"{size} Unit: share of the row's tokens; positions in tokens from the window's start. "
             "Baseline: untouched tokens of the same position.",
-            {str(layer): substratum_figure(own) for layer, own in by_layer},
+            {str(layer): place_figure(own) for layer, own in by_layer},
             frame,
         )
     ]
     if frame.entropy.notna().any():
         panels.append(
             Panel(
-                "substrata-entropy",
+                "places-entropy",
                 "Entropy of the router by position and special token",
                 "Low is a router that is sure; at the dashed line it does not choose at all.",
                 f"{size} Unit: bits, mean over tokens. Baseline: log2 of {design.num_experts} "
                 "experts, and untouched tokens of the same position.",
-                {str(layer): substratum_entropy_figure(own) for layer, own in by_layer},
-                frame.drop_duplicates(["stratum", "place", "layer"]).drop(
+                {str(layer): place_entropy_figure(own) for layer, own in by_layer},
+                frame.drop_duplicates(["mask_kind", "place", "layer"]).drop(
                     columns=["expert", "share"]
                 ),
             )
@@ -54,7 +54,7 @@ def substrata_panels(record: Record, design: Design) -> list[Panel]:
     return panels
 
 
-def strata_section(record: Record, design: Design) -> Section:
+def position_section(record: Record, design: Design) -> Section:
     """E12: masked and special positions."""
     panels = []
     if not record.masked.empty:
@@ -66,7 +66,7 @@ def strata_section(record: Record, design: Design) -> Section:
                 "Where the coloured bar is far above the grey one, the expert serves masked "
                 "positions.",
                 f"n = {first.masked_tokens:,} [MASK] and {first.untouched_tokens:,} untouched "
-                f"tokens of {first.documents:,} documents. Unit: share of the stratum's tokens. "
+                f"tokens of {first.documents:,} documents. Unit: share of that kind's tokens. "
                 "Baseline: untouched tokens of the same documents.",
                 views_by_layer(record.masked, masked_figure),
                 record.masked,
@@ -74,18 +74,18 @@ def strata_section(record: Record, design: Design) -> Section:
                 is_main=True,
             )
         )
-    tokens = record.strata.drop_duplicates("stratum")
-    sizes = ", ".join(f"{row.tokens:,} {row.stratum}" for row in rows(tokens))
+    tokens = record.mask_kinds.drop_duplicates("mask_kind")
+    sizes = ", ".join(f"{row.tokens:,} {row.mask_kind}" for row in rows(tokens))
     panels.append(
         Panel(
-            "strata",
+            "mask-kinds",
             "Load by kind of position",
             "Rows that look alike are routed alike; a bright cell is an expert that a kind of "
             "position goes to.",
-            f"n = {sizes} tokens. Unit: share of the stratum's tokens. Baseline: the row of "
+            f"n = {sizes} tokens. Unit: share of that kind's tokens. Baseline: the row of "
             "untouched tokens.",
-            views_by_layer(record.strata, stratum_figure),
-            record.strata,
+            views_by_layer(record.mask_kinds, mask_kind_figure),
+            record.mask_kinds,
         )
     )
     if not record.entropy.empty:
@@ -100,7 +100,7 @@ def strata_section(record: Record, design: Design) -> Section:
                 record.entropy,
             )
         )
-    panels += substrata_panels(record, design)
+    panels += place_panels(record, design)
     if record.masked.empty:
         title, lead = (
             "Kinds of position",

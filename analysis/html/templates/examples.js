@@ -82,18 +82,18 @@
 
   function tokenElement(own, token) {
     const expert = firstExpert(own, token);
-    const stratum = Number(own.strata[token]);
+    const kind = Number(own.mask_kinds[token]);
     const made = element("span", `tok ${looks(expert)}`);
     made.id = `token-${token}`;
     made.setAttribute("role", "option");
     made.setAttribute("aria-selected", "false");
-    if (stratum) made.classList.add(`was-${stratum}`);
+    if (kind) made.classList.add(`was-${kind}`);
     if (state.expert >= 0 && expert !== state.expert) made.classList.add("dim");
     const shown = own.input[token];
     made.append(element("bdi", "", data.tokens[shown ?? own.true[token]]));
     if (shown !== undefined) made.append(element("s", "", data.tokens[own.true[token]].trim()));
     const predicted = own.predicted[token];
-    if (predicted && stratum && predicted[0] !== own.true[token]) made.append(element("em", "", `→${data.tokens[predicted[0]].trim()}`));
+    if (predicted && kind && predicted[0] !== own.true[token]) made.append(element("em", "", `→${data.tokens[predicted[0]].trim()}`));
     made.append(element("sup", "", expert < 0 ? "–" : expert));
     return made;
   }
@@ -112,10 +112,10 @@
   }
 
   function describe(own, token) {
-    const stratum = Number(own.strata[token]);
+    const kind = Number(own.mask_kinds[token]);
     const predicted = own.predicted[token];
     const made = [element("p", "what")];
-    made[0].append(element("bdi", "", data.tokens[own.true[token]].trim() || "␣"), ` · token ${token}, ${data.strata[stratum]}`);
+    made[0].append(element("bdi", "", data.tokens[own.true[token]].trim() || "␣"), ` · token ${token}, ${data.mask_kinds[kind]}`);
     if (own.input[token] !== undefined) made.push(element("p", "", `the model saw ${data.tokens[own.input[token]].trim()}`));
     if (predicted) {
       const verdict = predicted[0] === own.true[token] ? "right" : "wrong";

@@ -13,8 +13,8 @@ from ...html.theme import PALETTE, baseline, expert_axis, expert_labels, figure,
 ROW_HEIGHT, FRAME_HEIGHT = 18, 130
 
 
-def substratum_figure(frame: pd.DataFrame) -> go.Figure:
-    """Share of each substratum's tokens per expert, one layer (`substrata.substratum_routing`)."""
+def place_figure(frame: pd.DataFrame) -> go.Figure:
+    """Share of each place's tokens per expert, one layer (`places.place_routing`)."""
     table = frame.assign(row=_labels(frame)).pivot_table(
         index="row", columns="expert", values="share", sort=False
     )
@@ -42,21 +42,21 @@ def substratum_figure(frame: pd.DataFrame) -> go.Figure:
     return result
 
 
-def substratum_entropy_figure(frame: pd.DataFrame) -> go.Figure:
+def place_entropy_figure(frame: pd.DataFrame) -> go.Figure:
     """Mean router entropy by position and of special tokens, one layer."""
-    points = frame.drop_duplicates(["stratum", "place"])
+    points = frame.drop_duplicates(["mask_kind", "place"])
     traces = [
         go.Scatter(
             x=[plot_label(place) for place in own.place],
             y=values(own.entropy),
-            mode="markers" if stratum == "special" else "lines+markers",
-            name=_stratum_name(str(stratum)),
+            mode="markers" if mask_kind == "special" else "lines+markers",
+            name=_kind_name(str(mask_kind)),
             line={"color": PALETTE[index % len(PALETTE)], "width": 2},
             marker={"size": 8, "symbol": index},
             hovertext=[f"{number(row.entropy)} bits, {row.tokens:,} tokens" for row in rows(own)],
             hoverinfo="x+name+text",
         )
-        for index, (stratum, own) in enumerate(points.groupby("stratum", sort=False))
+        for index, (mask_kind, own) in enumerate(points.groupby("mask_kind", sort=False))
     ]
     title = "position in tokens, or special token"
     result = figure(traces, x_title=title, y_title="bits")
@@ -69,11 +69,11 @@ def substratum_entropy_figure(frame: pd.DataFrame) -> go.Figure:
 def _labels(frame: pd.DataFrame) -> list[str]:
     return [
         plot_label(row.place)
-        if row.stratum == "special"
-        else f"{_stratum_name(row.stratum)} {row.place}"
+        if row.mask_kind == "special"
+        else f"{_kind_name(row.mask_kind)} {row.place}"
         for row in rows(frame)
     ]
 
 
-def _stratum_name(stratum: str) -> str:
-    return "[MASK]" if stratum == "masked" else stratum
+def _kind_name(mask_kind: str) -> str:
+    return "[MASK]" if mask_kind == "masked" else mask_kind

@@ -5,33 +5,33 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-COLUMNS = ["stratum", "place", "layer", "expert", "share", "entropy", "tokens"]
+COLUMNS = ["mask_kind", "place", "layer", "expert", "share", "entropy", "tokens"]
 
 
-def substratum_routing(
+def place_routing(
     counts: np.ndarray,
     tokens: np.ndarray,
     entropy_sums: np.ndarray,
-    substrata: Sequence[tuple[str, str]],
+    places: Sequence[tuple[str, str]],
     layers: Sequence[int],
 ) -> pd.DataFrame:
-    """Shares of experts and router entropy of every substratum that has tokens.
+    """Shares of experts and router entropy of every place that has tokens.
 
     Args:
         counts: (K, L, E) choices.
         tokens: (K,).
         entropy_sums: (K, L) in nats; NaN where the router's distribution is unknown.
-        substrata: (stratum, position span or special token) of each row.
+        places: (mask kind, position span or special token) of each row.
         layers: layer numbers (L).
 
     Returns:
-        One row per substratum, layer and expert: `stratum`, `place`, `share` of its tokens that
+        One row per place, layer and expert: `mask_kind`, `place`, `share` of its tokens that
         chose the expert, mean router `entropy` in bits, `tokens`.
     """
     frames = [
         pd.DataFrame(
             {
-                "stratum": stratum,
+                "mask_kind": mask_kind,
                 "place": place,
                 "layer": layer,
                 "expert": np.arange(counts.shape[2]),
@@ -40,7 +40,7 @@ def substratum_routing(
                 "tokens": int(tokens[row]),
             }
         )
-        for row, (stratum, place) in enumerate(substrata)
+        for row, (mask_kind, place) in enumerate(places)
         for position, layer in enumerate(layers)
         if tokens[row]
     ]
