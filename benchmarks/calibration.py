@@ -29,8 +29,13 @@ from benchmarks.calibration_coverage import COVERAGE
 from benchmarks.calibration_tests import (
     chi_square_p,
     classifier_p,
+    document_classifier_p,
     document_p,
+    gain_p,
+    knockout_family_p,
     knockout_p,
+    matching_p,
+    time_p,
     token_p,
 )
 from benchmarks.null_corpora import KIND, UNKIND, planted
@@ -40,16 +45,43 @@ Measured = Callable[[np.random.Generator], Mapping[str, float]]  # quantity → 
 DOCS = Path(__file__).parent.parent / "docs" / "calibration.md"
 LEVEL, FEWER = 0.05, 4  # power and coverage take a quarter of the corpora
 WORDS = TOKEN_NULLS["words alone"]
+CLASSIFIER_NULLS = (
+    "documents with noise",
+    "length x4",
+    "length x10, no noise",
+    "length x10, strong noise",
+    "heavy-tailed lengths",
+    "one heterogeneous topic",
+    "five documents a group",
+    "groups span topics",
+    "tiny topics",
+    "zero-inflated experts",
+)
+GAIN_NULLS = ("words alone", "words and rare words", "bursty words", "length x10")
 UNKIND_WITH_EFFECT = ("length x10", "one heterogeneous topic", "five documents a group")
 
 NULLS: dict[str, Measured] = {
     **{f"documents: {name}": document_p(plan) for name, plan in (KIND | UNKIND).items()},
     **{f"tokens: {name}": token_p(plan) for name, plan in TOKEN_NULLS.items()},
     **{f"tokens: {name}": token_p(plan, pairs_only=True) for name, plan in PREVIOUS_NULLS.items()},
-    "classifier: words alone": classifier_p(TokenPlan(vocabulary=0.0)),
-    "classifier: five documents a group": classifier_p(TOKEN_NULLS["rare words"]),
+    **{
+        f"classifier: {name}": document_classifier_p(plan)
+        for name, plan in (KIND | UNKIND).items()
+        if name in CLASSIFIER_NULLS
+    },
+    **{f"classifier, words: {name}": gain_p(TOKEN_NULLS[name]) for name in GAIN_NULLS},
     "knock-outs: losses skewed to the right": knockout_p(0.0),
     "knock-outs: losses skewed to the left": knockout_p(0.0, skew=-1.0),
+    "knock-outs: chosen like controls": knockout_family_p(15),
+    "knock-outs: chosen like controls, heavy tail": knockout_family_p(15, tail=1.5),
+    "knock-outs: four groups of five documents": knockout_family_p(4, 5),
+    "knock-outs: twelve groups of five documents": knockout_family_p(12, 5),
+    "matching: unrelated, even words": matching_p(0.0, 0.5),
+    "matching: unrelated, bursty words": matching_p(1.0, 2.0),
+    "matching: unrelated, very bursty words": matching_p(3.0, 2.0),
+    "time: 40 speakers of one speech": time_p(40, 1),
+    "time: 20 speakers of four speeches": time_p(20, 4),
+    "time: 12 speakers of four, texts ten times as long": time_p(12, 4, longer=10.0),
 }
 EFFECTS: dict[str, Measured] = {
     "documents alike": chi_square_p(planted(KIND["documents alike"], 0.07)),
@@ -57,8 +89,14 @@ EFFECTS: dict[str, Measured] = {
     **{name: document_p(planted(UNKIND[name], 0.3)) for name in UNKIND_WITH_EFFECT},
     "words and context": token_p(replace(WORDS, context=0.7)),
     "context": token_p(TokenPlan(context=0.7)),
-    "context, read by the classifier": classifier_p(TokenPlan(context=1.0)),
+    "documents with noise, read by the classifier": document_classifier_p(
+        planted(KIND["documents with noise"], 0.14)
+    ),
+    "context, read by the classifier": classifier_p(TokenPlan(context=0.7)),
     "knock-outs": knockout_p(0.15),
+    "knock-outs, one expert beyond its like": knockout_family_p(15, effect=1.5),
+    "matching, related routers of bursty words": matching_p(1.0, 2.0, shared=0.7),
+    "time, one expert of 20 speakers": time_p(20, 4, effect=4.0),
 }
 
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.calibration_tests import documents_of
 from benchmarks.null_corpora import Plan, draw_corpus, expected_shares
+from moescope.analysis.chapters.knockout.measures import KnockoutLosses, knockout_effects
 from moescope.analysis.chapters.load.measures import (
     effective_experts,
     expert_load,
@@ -78,6 +80,27 @@ def load_intervals(plan: Plan) -> Held:
     return held
 
 
+def knockout_intervals(groups: int) -> Held:
+    """Of the effect of a knock-out and of its specificity, losses skewed and of unlike spread."""
+
+    def held(generator: np.random.Generator) -> dict[str, float]:
+        topic_ids = np.repeat(np.arange(4), groups)
+        scale = np.array([0.5, 1.0, 1.5, 2.0])[topic_ids]
+        changes = scale * (generator.gamma(4.0, 0.05, (24, 4 * groups)) - 0.2)
+        losses = KnockoutLosses(
+            [(0, x) for x in range(24)], changes, topic_ids, tuple("abcd"), np.full(4, groups)
+        )
+        chosen = pd.DataFrame({"layer": 0, "expert": range(4), "topic_id": range(4)})
+        frame = knockout_effects(losses, chosen, 2 * DRAWS, generator)
+        special = frame.specificity_low.le(0) & frame.specificity_high.ge(0)
+        return {
+            "E13 effect": float((frame.low.le(0) & frame.high.ge(0)).mean()),
+            "E13 specificity": float(special.mean()),
+        }
+
+    return held
+
+
 TOPICS = Plan(group_noise=0.4)
 LOAD = Plan(groups=(120,), tokens=150.0, group_noise=0.8)
 COVERAGE: dict[str, Held] = {
@@ -100,6 +123,9 @@ COVERAGE: dict[str, Held] = {
     "heavy-tailed lengths, moderate effect": topic_intervals(
         replace(TOPICS, length_tail=1.2, effect=0.4)
     ),
+    **{
+        f"knock-outs, {groups} groups a topic": knockout_intervals(groups) for groups in (5, 12, 30)
+    },
     "load, 8 experts": load_intervals(LOAD),
     "load, 64 experts": load_intervals(replace(LOAD, experts=64)),
     "load, concentrated": load_intervals(replace(LOAD, load=1.0)),

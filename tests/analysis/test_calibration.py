@@ -14,7 +14,7 @@ from benchmarks.calibration_coverage import COVERAGE
 ROOT = Path(__file__).parents[2]
 CORPORA = 16
 MOST = stats.binom.ppf(0.99999, CORPORA, 0.05) / CORPORA
-SLOW = ("classifier", "knock-outs")  # their own tests calibrate them
+SLOW = ("classifier", "knock-outs", "matching", "time")  # their own tests calibrate them
 
 
 @pytest.mark.parametrize("name", [name for name in NULLS if not name.startswith(SLOW)])
@@ -23,7 +23,15 @@ def test_nothing_is_found_where_there_is_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["classifier: words alone", "knock-outs: losses skewed to the left"]
+    "name",
+    [
+        "classifier: tiny topics",
+        "classifier, words: bursty words",
+        "knock-outs: four groups of five documents",
+        "knock-outs: losses skewed to the left",
+        "matching: unrelated, bursty words",
+        "time: 20 speakers of four speeches",
+    ],
 )
 def test_hooks_for_other_tests_work(name: str) -> None:
     assert max(rejections(NULLS[name], 2).values()) <= 1

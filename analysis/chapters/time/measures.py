@@ -15,18 +15,17 @@ from ...data.documents import DocumentCounts
 from ...data.run import RunData
 from ...statistics.bootstrap import bootstrap_topic_sums, interval
 from ...statistics.draws import Draws
-from ...statistics.information import information_bits
-from ...statistics.permutations import (
-    MIN_DOCUMENTS_FOR_P,
-    document_orders,
-    family_wise_p,
-    permutation_p,
-    permuted_sums,
-    topic_sums,
-)
+from ...statistics.label_test import label_test
+from ...statistics.null_test import family_wise_p, null_test
+from ...statistics.permutations import document_orders, topic_sums
+from ...statistics.strata import quantile_strata
 from ...statistics.trends import capped_weights, weighted_trends
+from ...statistics.units import MIN_GROUPS_FOR_P
+from ...statistics.welch import share_moments
 from .conditions import condition_losses
-from .dates import DatedDocuments, dated_documents, name_periods
+from .dates import MOST_PERIODS, DatedDocuments, dated_documents
+
+FEWEST_BLOCKS = 5  # of a period that is tested
 
 
 def share_by_period(
@@ -93,7 +92,7 @@ def expert_trends(dated: DatedDocuments, data: DocumentCounts, orders: np.ndarra
     every = np.concatenate([months[None], months[orders]])
     found = weighted_trends(every, shares, capped_weights(tokens))
     p_value = np.full(shares.shape[1], np.nan)
-    if dated.num_blocks >= MIN_DOCUMENTS_FOR_P:
+    if dated.num_blocks >= MIN_GROUPS_FOR_P:
         sizes = np.abs(found.statistics)
         p_value = family_wise_p(sizes[0], sizes[1:])
     return pd.DataFrame(
@@ -114,8 +113,9 @@ def time_information(
 ) -> pd.DataFrame:
     """How much an expert's name tells about the period of its token: E3 with periods for topics.
 
-    A block counts in the period of its mean date, with its shares: a long one weighs as a short
-    one does.
+    Here a period is a run of blocks, by their mean dates, of which it holds about as many as any
+    other: five at least, and at most 12 periods. A block counts with its shares, whatever its
+    length, and each period with a variance of its own (`statistics.welch`).
 
     Args:
         dated: documents with their dates.
@@ -127,33 +127,34 @@ def time_information(
         `null_bits`, `share` of log2 of the number of periods, `p_value`, `family_p_value` (over
         layers; both NaN below 10 blocks), `periods`, `blocks`, `permutations`.
     """
-    names, periods = name_periods(dated.block_months())
-    number, shape = len(names), (len(data.layers), data.num_experts)
-    counts = dated.block_sums(dated.counts).reshape(-1, *shape)
-    shares = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
-    labels = np.concatenate([periods[None], periods[orders]])
-    sizes = np.bincount(periods, minlength=number)[:, None, None]
-    found = np.concatenate(
-        [
-            information_bits(sums.reshape(len(sums), number, *shape) / sizes)
-            for sums in permuted_sums(shares.reshape(len(shares), -1), labels, number)
-        ]
+    most = min(MOST_PERIODS, dated.num_blocks // FEWEST_BLOCKS)
+    periods = quantile_strata(dated.block_months(), max(2, most))
+    number, experts = int(periods.max()) + 1, data.num_experts
+    counts = dated.block_sums(dated.counts).reshape(dated.num_blocks, -1, experts)
+    tokens, labels = (
+        dated.block_sums(dated.tokens),
+        np.concatenate([periods[None], periods[orders]]),
     )
-    observed, null = found[0], found[1:]
-    mean, spread = null.mean(axis=0), np.where(null.std(axis=0) > 0, null.std(axis=0), 1)
-    p_value, family_p = (np.full(observed.shape, np.nan) for _ in range(2))
-    if dated.num_blocks >= MIN_DOCUMENTS_FOR_P and number > 1:
-        p_value = permutation_p(observed, null)
-        family_p = family_wise_p((observed - mean) / spread, (null - mean) / spread)
+    found = [
+        label_test(share_moments(counts[:, layer], tokens), labels, number)
+        for layer in range(counts.shape[1])
+    ]
+    bits = np.stack([each.information for each in found], axis=1)  # (1 + P, L)
+    statistics = np.stack([each.statistic for each in found], axis=1)
+    testable = dated.num_blocks >= MIN_GROUPS_FOR_P and number > 1
+    tested, mean = (
+        null_test(statistics[0], statistics[1:], testable=testable),
+        bits[1:].mean(axis=0),
+    )
     return pd.DataFrame(
         {
             "layer": data.layers,
-            "plug_in_bits": observed,
+            "plug_in_bits": bits[0],
             "null_bits": mean,
-            "bits": observed - mean,
-            "share": (observed - mean) / np.log2(max(number, 2)),
-            "p_value": p_value,
-            "family_p_value": family_p,
+            "bits": bits[0] - mean,
+            "share": (bits[0] - mean) / np.log2(max(number, 2)),
+            "p_value": tested.p_value,
+            "family_p_value": tested.family_p_value,
             "periods": number,
             "blocks": dated.num_blocks,
             "permutations": len(orders),
