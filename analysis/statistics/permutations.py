@@ -93,6 +93,9 @@ def permuted_sums(
         added: np.ndarray = (indicator @ values).reshape(len(topics), num_topics, -1)
         return added
 
+    if batch >= permutations:  # threads would cost more than they save
+        yield sums(permuted)
+        return
     cores = os.cpu_count() or 1
     parts = (permuted[start : start + batch] for start in range(0, permutations, batch))
     with ThreadPoolExecutor(cores) as pool:  # the product lets go of the interpreter's lock

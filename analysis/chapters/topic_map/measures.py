@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
@@ -32,10 +33,10 @@ def topic_map(data: DocumentCounts, generator: np.random.Generator) -> pd.DataFr
     columns = ["layer", "topic", "other", "distance", "ceiling", "ratio"]
     if len(data.topics) < 2 or data.units.per_topic.min() < 2:
         return pd.DataFrame(columns=columns)
-    halves = _half_shares(data, generator)  # (H, 2, T, L, E)
-    first, second = halves[:, 0], halves[:, 1]
-    within = divergence_bits(first, second).mean(axis=0)  # (T, L)
-    between = divergence_bits(first[:, :, None], second[:, None]).mean(axis=0)  # (T, T, L)
+    halves = _halves(data, generator)
+    found = [_divergences(data, layer, halves) for layer in range(len(data.layers))]
+    within = np.stack([x for x, _ in found], axis=-1)  # (T, L)
+    between = np.stack([x for _, x in found], axis=-1)  # (T, T, L)
     distance = np.sqrt((between + between.swapaxes(0, 1)) / 2)
     ceiling = np.sqrt((within[:, None] + within[None]) / 2)
     safe = np.where(ceiling > 0, ceiling, np.nan)
@@ -61,27 +62,41 @@ def topic_map(data: DocumentCounts, generator: np.random.Generator) -> pd.DataFr
     )
 
 
-def _half_shares(data: DocumentCounts, generator: np.random.Generator) -> np.ndarray:
-    """Expert shares of random halves of every topic's groups: (H, 2, T, L, E).
-
-    A group counts by its tokens, up to those of the median group.
-    """
-    units, (layers, experts) = data.units, data.counts.shape[1:]
-    tokens = units.sums(data.tokens)
-    weight = group_weights(tokens) / np.maximum(tokens, 1)
-    halves = np.zeros((SPLITS * 2 * units.num_topics, len(tokens)))
+def _halves(data: DocumentCounts, generator: np.random.Generator) -> np.ndarray:
+    """Random halves of every topic's groups: (H, U), 0 or 1, and −1 for an odd one left over."""
+    units = data.units
+    halves = np.full((SPLITS, len(units.topics)), -1, np.int8)
     for split in range(SPLITS):
         for topic in range(units.num_topics):
             mixed = generator.permutation(np.flatnonzero(units.topics == topic))
-            for half in range(2):
-                row = (2 * split + half) * units.num_topics + topic
-                own = mixed[half * (len(mixed) // 2) : (half + 1) * (len(mixed) // 2)]
-                halves[row, own] = weight[own]
-    sums = np.stack(
-        [halves @ units.sums(data.counts[:, layer]) for layer in range(layers)], axis=1
-    ).reshape(SPLITS, 2, units.num_topics, layers, experts)
-    shares: np.ndarray = sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1e-12)
-    return shares
+            size = len(mixed) // 2
+            halves[split, mixed[:size]] = 0
+            halves[split, mixed[size : 2 * size]] = 1
+    return halves
+
+
+def _divergences(
+    data: DocumentCounts, layer: int, halves: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean divergences of one layer: of halves of one topic (T), and of two topics (T, T).
+
+    A group counts by its tokens, up to those of the median group.
+    """
+    units, topics = data.units, data.units.num_topics
+    tokens = units.sums(data.tokens)
+    weight = group_weights(tokens) / np.maximum(tokens, 1)
+    choices = units.sums(data.counts[:, layer]) * weight[:, None]
+    within, between = np.zeros(topics), np.zeros((topics, topics))
+    for split in halves:
+        kept = np.flatnonzero(split >= 0)
+        rows = split[kept].astype(np.int64) * topics + units.topics[kept]
+        shape = 2 * topics, len(split)
+        sums = sparse.csr_array((np.ones(len(kept)), (rows, kept)), shape) @ choices
+        sums = sums.reshape(2, topics, -1)
+        first, second = sums / np.maximum(sums.sum(axis=-1, keepdims=True), 1e-12)
+        within += divergence_bits(first, second) / len(halves)
+        between += divergence_bits(first[:, None], second[None]) / len(halves)
+    return within, between
 
 
 def topic_order(topic_distances: pd.DataFrame) -> list[str]:
