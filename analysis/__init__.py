@@ -22,7 +22,6 @@ _HOMES = {  # name → module; read when asked for, since some take a second to 
     "measure_chapters": "chapters",
     "permuted_topics": "statistics.permutations",
     "poisson_weights": "statistics.bootstrap",
-    "restricted_orders": "statistics.permutations",
     "routing_saturation": "chapters.checkpoints.measures",
     "run_similarity": "comparison.matching",
     "token_sample": "data.sample",

@@ -16,7 +16,6 @@ MIN_DOCUMENTS_FOR_P = 10  # per topic; below, no p-value is given
 MIN_DOCUMENTS_FOR_TRUST = 30  # per topic; below, a warning is given
 CACHE_BYTES = 2**21  # of the sums of one batch of permutations: a core's second-level cache
 TIE = 1e-5  # relative; what sums in float32 differ by through rounding alone
-EXACT_FLOAT32 = 2**24  # integers up to here are exact in float32
 
 
 def document_orders(
@@ -27,38 +26,23 @@ def document_orders(
     return generator.permuted(rows, axis=1)
 
 
-def restricted_orders(orders: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Leaves some documents out of every order: (P, K) row numbers among the kept ones.
-
-    What is left of a uniform order is one, so topic sizes among the kept documents stay as they
-    are, and with all documents kept the orders are the same.
-
-    Args:
-        orders: (P, D).
-        kept: (K) ascending row numbers of the documents to keep.
-    """
-    renumbered = np.full(orders.shape[1], -1, dtype=orders.dtype)
-    renumbered[kept] = np.arange(len(kept))
-    numbers = renumbered[orders]
-    return numbers[numbers >= 0].reshape(len(orders), len(kept))
-
-
 def permuted_topics(orders: np.ndarray, topic_ids: np.ndarray) -> np.ndarray:
     """Gives each document the topic that an order puts in its place: (P, D)."""
     permuted: np.ndarray = topic_ids.astype(np.int32)[orders]
     return permuted
 
 
-def exact_type(counts: np.ndarray) -> type[np.floating]:
-    """Returns float32 where every sum of these counts over documents is exact in it."""
-    largest = counts.sum(axis=0, dtype=np.int64).max(initial=0)
-    return np.float32 if largest < EXACT_FLOAT32 else np.float64
-
-
 def topic_sums(values: np.ndarray, topic_ids: np.ndarray, num_topics: int) -> np.ndarray:
-    """Adds per-document values (D, …) over the documents of each topic: (T, …)."""
-    sums = np.zeros((num_topics, *values.shape[1:]), dtype=values.dtype)
-    np.add.at(sums, topic_ids, values)
+    """Adds per-document values (D, …) over the documents of each topic: (T, …).
+
+    Whole numbers come out as int64, whatever their own type could hold.
+    """
+    wide = np.int64 if np.issubdtype(values.dtype, np.integer) else values.dtype
+    sums = np.zeros((num_topics, *values.shape[1:]), dtype=wide)
+    order = np.argsort(topic_ids, kind="stable")
+    present, starts = np.unique(topic_ids[order], return_index=True)
+    if len(present):
+        sums[present] = np.add.reduceat(values[order], starts, axis=0, dtype=wide)
     return sums
 
 

@@ -17,7 +17,6 @@ from moescope.analysis.statistics.information import information_bits
 from moescope.analysis.statistics.permutations import (
     document_orders,
     permuted_topics,
-    restricted_orders,
     topic_sums,
 )
 
@@ -157,11 +156,3 @@ def test_a_previous_token_is_the_one_right_before_in_the_same_document() -> None
 
 def test_few_documents_get_no_p_value() -> None:
     assert np.isnan(analyse(PlantedTokens(documents_per_topic=9), 0).p_value).all()
-
-
-def test_orders_restricted_to_some_documents_stay_permutations() -> None:
-    orders = document_orders(np.random.default_rng(0), 20, 30)
-    np.testing.assert_array_equal(restricted_orders(orders, np.arange(20)), orders)
-    kept = np.array([1, 4, 5, 17])
-    for whole, part in zip(orders, restricted_orders(orders, kept), strict=True):
-        assert kept[part].tolist() == [row for row in whole.tolist() if row in set(kept.tolist())]

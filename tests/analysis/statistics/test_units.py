@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from moescope.analysis.statistics.permutations import topic_sums
 from moescope.analysis.statistics.units import group_units, permuted_labels
 
 GROUPS = ["a", "a", "b", "c", "c", "c", "d", "e", "e", "a"]
@@ -43,3 +44,15 @@ def test_every_arrangement_is_equally_likely(size: int) -> None:
     kinds, counts = np.unique(labels, axis=0, return_counts=True)
     assert len(kinds) == (6 if size == 1 else 6 * 8)
     assert counts.min() > 0.6 * counts.mean()
+
+
+def test_sums_by_topic_equal_a_loop_and_do_not_overflow() -> None:
+    values = np.full((5, 2, 3), 2**30, np.int32)
+    values[0] = np.arange(6).reshape(2, 3)
+    topics = np.array([3, 0, 3, 0, 3])  # topics 1 and 2 are empty
+    sums = topic_sums(values, topics, 5)
+    assert sums.dtype == np.int64
+    for topic in range(5):
+        exact = sum(int(v[1, 2]) for v, t in zip(values, topics, strict=True) if t == topic)
+        assert sums[topic, 1, 2] == exact
+    assert topic_sums(values[:0], topics[:0], 2).tolist() == np.zeros((2, 2, 3)).tolist()
