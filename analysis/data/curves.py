@@ -34,21 +34,28 @@ def read_training_curves(path: Path) -> TrainingCurves | None:
     """Reads metrics.jsonl; None when there is none (a model that others trained).
 
     Raises:
-        UserError: a line is not JSON.
+        UserError: a line is not JSON, or no record of a training.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text; rerun `moescope train`") from error
     records = []
     for position, line in enumerate(lines, start=1):
         try:
             records.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(
                 f"{path}: line {position} is not JSON; rerun `moescope train`"
             ) from error
-    return training_curves(records)
+    try:
+        return training_curves(records)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not the metrics of a training ({error!r}); rerun `moescope train`"
+        ) from error
 
 
 def training_curves(records: Sequence[dict[str, Any]]) -> TrainingCurves:
