@@ -11,7 +11,8 @@ import numpy as np
 from scipy import stats
 
 from .bootstrap import FEWEST_FOR_INTERVAL, LEVEL
-from .permutations import MIN_DOCUMENTS_FOR_P, permutation_p
+from .null_test import permutation_p
+from .units import MIN_GROUPS_FOR_P
 
 TINY = 1e-9  # a standard error below it is that of values that are all the same
 
@@ -41,7 +42,7 @@ class Contrasts:
         """95% intervals (C): bootstrap-t from 10 units, Student's t from 3, NaN below."""
         edges = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
         student = stats.t.ppf(edges[1], np.maximum(self.units - 1, 1))
-        many = (self.units >= MIN_DOCUMENTS_FOR_P) & bool(len(self.draws))
+        many = (self.units >= MIN_GROUPS_FOR_P) & bool(len(self.draws))
         below, above = -student, student
         if len(self.draws):
             drawn = np.quantile(self.draws, edges, axis=0)
@@ -55,7 +56,7 @@ class Contrasts:
 
         NaN where the smallest topic behind any has fewer than 10 units.
         """
-        if not len(self.draws) or not len(self.units) or self.units.min() < MIN_DOCUMENTS_FOR_P:
+        if not len(self.draws) or not len(self.units) or self.units.min() < MIN_GROUPS_FOR_P:
             nothing = np.full(self.estimates.shape, np.nan)
             return nothing, nothing
         largest = self.draws.max(axis=1, keepdims=True)

@@ -11,8 +11,6 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from .type_residuals import summed_choices
-
 BLOCK = 32  # types of like frequency, among which the null shuffles
 MOST_OF_ONE_GROUP = 0.5  # of a type's tokens
 ROUNDS, RIDGE = 30, 1.0  # of the fit; tokens of no effect added to each group
@@ -64,6 +62,27 @@ def type_profiles(
     largest = np.asarray(mix.max(axis=0).todense()).ravel()
     shape = number, experts.shape[1], num_experts
     return TypeProfiles(shares.reshape(shape), tokens, largest / tokens)
+
+
+def summed_choices(
+    experts: np.ndarray, rows: np.ndarray, num_rows: int, num_experts: int, weights: np.ndarray
+) -> np.ndarray:
+    """Adds the weights of tokens by row, layer and chosen expert: (R, L·E).
+
+    Args:
+        experts: (N, L, k) chosen experts; E = slot that no expert executed.
+        rows: (N) row of each token.
+        num_rows: R.
+        num_experts: E.
+        weights: (N) of each token.
+    """
+    layers, slots = experts.shape[1], num_experts + 1
+    sums = np.zeros((num_rows, layers, slots))
+    for layer in range(layers):
+        for chosen in experts[:, layer].T:
+            counted = np.bincount(rows * slots + chosen, weights, num_rows * slots)
+            sums[:, layer] += counted.reshape(num_rows, slots)
+    return sums[..., :-1].reshape(num_rows, -1)
 
 
 def standardised(profiles: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -127,6 +127,29 @@ def expected_choices(
     return observed[:, :-1], expected[:, :-1]
 
 
+def residual_shares(
+    experts: np.ndarray, types: np.ndarray, token_units: np.ndarray, units: Units, num_experts: int
+) -> np.ndarray:
+    """Shares of choices of each unit less what its types make expect, all layers: (U, L·E).
+
+    A unit without a type of enough groups has residuals of 0.
+
+    Args:
+        experts: (N, L, k) chosen experts; E = slot that no expert executed.
+        types: (N) type of each token, from 0; any key that is to be held fixed.
+        token_units: (N) unit of each token.
+        units: by group and label.
+        num_experts: E.
+    """
+    cells = type_cells(types, token_units, units)
+    tokens = np.maximum(cells.tokens, 1)[:, None]
+    parts = []
+    for layer in range(experts.shape[1]):
+        observed, expected = expected_choices(cells, experts[:, layer], num_experts)
+        parts.append((observed - expected) / tokens)
+    return np.concatenate(parts, axis=1)
+
+
 def _counted(
     rows: np.ndarray, chosen: np.ndarray, weights: np.ndarray | None, shape: tuple[int, ...]
 ) -> np.ndarray:

@@ -17,8 +17,9 @@ from ...data.run import RunData
 from ...data.sample import TokenSample
 from ...statistics.classifier import group_folds, read_labels, unit_kernel
 from ...statistics.draws import Draws
-from ...statistics.groups import origin_units
-from ...statistics.permutations import MIN_DOCUMENTS_FOR_P, permutation_p, topic_sums
+from ...statistics.null_test import permutation_p
+from ...statistics.profiles import summed_choices
+from ...statistics.residuals import residual_shares
 from ...statistics.strata import (
     explained_entropy,
     movable_share,
@@ -26,7 +27,7 @@ from ...statistics.strata import (
     quantile_strata,
     stratified_labels,
 )
-from ...statistics.type_residuals import summed_choices, type_residuals
+from ...statistics.units import MIN_GROUPS_FOR_P, group_units
 
 BINS = 5  # of length, and of position
 FEWEST_GROUPS = 5  # of a value; rarer ones are left out
@@ -72,19 +73,21 @@ def covariate_information(
     for by, column in values.items():
         known = np.flatnonzero(pd.notna(column))
         names = pd.factorize(column[known])[0]
-        units, first = origin_units([groups[row] for row in known], names)
-        enough = np.bincount(names[first]) >= FEWEST_GROUPS
+        if not len(known):
+            continue
+        units = group_units([groups[row] for row in known], names, int(names.max()) + 1)
+        enough = units.per_topic >= FEWEST_GROUPS
         if enough.sum() < 2:
             continue
-        kept = enough[names[first]]
-        labels = pd.factorize(names[first][kept])[0]
-        sums = topic_sums(shares[known].reshape(len(known), -1), units, len(first))
-        means = (sums / np.bincount(units)[:, None])[kept]
+        kept = enough[units.topics]
+        labels = pd.factorize(units.topics[kept])[0]
+        sums = units.sums(shares[known].reshape(len(known), -1))
+        means = (sums / np.bincount(units.of_documents)[:, None])[kept]
         orders = np.array([generator.permutation(len(labels)) for _ in range(permutations)])
         every = np.concatenate([labels[None], labels[orders]])
         bits, total = explained_entropy(means, every, data.num_experts)
         sizes = {"values": int(enough.sum()), "groups": len(labels)}
-        documents = int(kept[units].sum())
+        documents = int(kept[units.of_documents].sum())
         records += _rows(by, data.layers, bits, total, documents=documents, **sizes)
     return pd.DataFrame(records)
 
@@ -174,17 +177,17 @@ def topic_within_strata(
     Returns:
         None with fewer than two topics of two groups.
     """
-    units, first = origin_units(groups, sample.topic_ids)
-    numbers = np.unique(np.asarray(groups, dtype=str)[first], return_inverse=True)[1]
-    labels = np.unique(sample.topic_ids[first], return_inverse=True)[1]
-    drawn = np.sort(generator.permutation(len(first))[:MOST_UNITS])
+    units = group_units(groups, sample.topic_ids, int(sample.topic_ids.max(initial=0)) + 1)
+    drawn = np.sort(generator.permutation(len(units.topics))[:MOST_UNITS])
+    numbers, labels = units.groups, np.zeros(len(units.topics), np.int64)
+    labels[drawn] = np.unique(units.topics[drawn], return_inverse=True)[1]
     sizes = np.bincount(labels[drawn])
     if len(sizes) < 2 or sizes.min() < 2 or len(np.unique(numbers[drawn])) < 2:
         return None
-    own = units[sample.documents]
+    own = units.of_documents[sample.documents]
     bins = quantile_strata(sample.positions, 4 * BINS)
-    residuals = type_residuals(sample.experts, bins, own, numbers, sample.num_experts)[drawn]
-    lengths = np.bincount(own, minlength=len(first)) / np.bincount(units)
+    residuals = residual_shares(sample.experts, bins, own, units, sample.num_experts)[drawn]
+    lengths = np.bincount(own, minlength=len(units.topics)) / np.bincount(units.of_documents)
     strata = quantile_strata(lengths[drawn], BINS)
     every = stratified_labels(labels[drawn], strata, permutations, generator)
     folds = group_folds(numbers[drawn], generator)
@@ -192,7 +195,7 @@ def topic_within_strata(
     kernel = unit_kernel([residuals / np.where(spread > 1e-12, spread, np.inf)])
     found = read_labels(kernel, folds, every)
     p_value = np.nan
-    if sizes.min() >= MIN_DOCUMENTS_FOR_P:
+    if sizes.min() >= MIN_GROUPS_FOR_P:
         p_value = float(permutation_p(np.array(found.statistic), found.null_statistic))
     movable = movable_share(labels[drawn], strata)
     return WithinStrata(p_value, movable, len(drawn), int(strata.max()) + 1)

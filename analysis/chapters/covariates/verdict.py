@@ -8,7 +8,7 @@ from ...data.design import Design
 from ...html.records import largest, rows
 from ...html.sentence import Sentence, capital
 from ...html.text import listing, p_text, percent
-from ...statistics.permutations import MIN_DOCUMENTS_FOR_P
+from ...statistics.units import MIN_GROUPS_FOR_P
 from .measures import CovariatesRecord as Record
 from .measures import WithinStrata
 from .section import derived_text
@@ -72,7 +72,7 @@ def _within(within: WithinStrata, design: Design) -> Iterator[Sentence]:
         f"{percent(within.movable)} have another topic at their length; unit: lead of the own "
         "topic in cross-validation, on choices less what their positions make expect; baseline: "
         f"topics permuted within strata; {p_text(within.p_value, design.permutations)}; at least "
-        f"{MIN_DOCUMENTS_FOR_P} groups in a topic."
+        f"{MIN_GROUPS_FOR_P} groups in a topic."
     )
     if not within.can_be_told:
         claim = "Topic and length cannot be told apart: most lengths are of one topic alone."

@@ -18,8 +18,7 @@ from ...statistics.contrasts import (
     topic_moments,
 )
 from ...statistics.draws import Draws
-from ...statistics.groups import origin_units
-from ...statistics.permutations import topic_sums
+from ...statistics.units import group_units
 
 CHOSEN, CONTROL = "chosen", "control"
 ENOUGH_CONTROLS = 20  # of a layer, to hold its chosen experts against them alone
@@ -74,12 +73,12 @@ def knockout_losses(
     experts = [(int(layer), int(expert)) for layer, expert in table.index]
     present, topic_ids = np.unique(data.topic_ids[measured], return_inverse=True)
     own = [groups[row] if groups else data.ids[row] for row in measured]
-    units, first = origin_units(own, topic_ids)
-    sums = topic_sums(table.to_numpy(dtype=float).T, units, len(first))
+    units = group_units(own, topic_ids, len(present))
+    sizes = np.bincount(units.of_documents)[:, None]
     return KnockoutLosses(
         experts=experts,
-        changes=(sums / np.bincount(units, minlength=len(first))[:, None]).T,
-        topic_ids=topic_ids[first],
+        changes=(units.sums(table.to_numpy(dtype=float).T) / sizes).T,
+        topic_ids=units.topics,
         topics=tuple(data.topics[topic] for topic in present),
         documents=np.bincount(topic_ids, minlength=len(present)),
     )

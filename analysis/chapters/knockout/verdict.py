@@ -9,7 +9,7 @@ from ...data.design import Design
 from ...html.records import largest, rows
 from ...html.sentence import Sentence
 from ...html.text import expert_name, interval_text, listing, number, p_text, percent, visible
-from ...statistics.permutations import MIN_DOCUMENTS_FOR_P
+from ...statistics.units import MIN_GROUPS_FOR_P
 from .measures import ENOUGH_CONTROLS
 from .measures import KnockoutRecord as Record
 
@@ -26,7 +26,7 @@ def knockout_sentences(record: Record, design: Design) -> Iterator[Sentence]:
             "knock-out",
             "warning",
             "No test of knock-outs: the loss of a topic was measured on only "
-            f"{int(frame.fewest_groups.min())} groups, and {MIN_DOCUMENTS_FOR_P} are needed.",
+            f"{int(frame.fewest_groups.min())} groups, and {MIN_GROUPS_FOR_P} are needed.",
             "Raise route.knockout_documents. Documents of one group count once.",
         )
         return

@@ -8,7 +8,7 @@ from ...data.design import Design
 from ...html.records import largest, rows
 from ...html.sentence import Sentence, by_layer, capital, layer_names
 from ...html.text import expert_name, p_text, percent
-from ...statistics.permutations import MIN_DOCUMENTS_FOR_P
+from ...statistics.units import MIN_GROUPS_FOR_P
 from .measures import TimeRecord as Record
 from .measures import TimeResults
 
@@ -25,7 +25,7 @@ def time_sentences(record: Record, design: Design) -> Iterator[Sentence]:
             "time",
             "warning",
             f"No test of time: only {blocks} dated {unit}, or all of one period; "
-            f"{MIN_DOCUMENTS_FOR_P} of more than one are needed.",
+            f"{MIN_GROUPS_FOR_P} of more than one are needed.",
             "What documents of one block have in common counts once (report.time_blocks).",
         )
         return

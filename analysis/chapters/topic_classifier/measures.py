@@ -19,14 +19,10 @@ from ...statistics.classifier import (
     unit_kernel,
 )
 from ...statistics.draws import Draws
-from ...statistics.groups import origin_units
-from ...statistics.permutations import (
-    MIN_DOCUMENTS_FOR_P,
-    document_orders,
-    permutation_p,
-    topic_sums,
-)
-from ...statistics.type_residuals import type_residuals
+from ...statistics.null_test import permutation_p
+from ...statistics.permutations import document_orders, topic_sums
+from ...statistics.residuals import residual_shares
+from ...statistics.units import MIN_GROUPS_FOR_P, group_units
 
 MOST_UNITS = 1_000  # a fold's smoother grows with the square of their number
 
@@ -89,23 +85,23 @@ def classifier_input(
         sample: the same documents token by token; None = not known.
         generator: draws the units.
     """
-    units, first = origin_units(groups, topic_ids)
-    _, group_ids = np.unique(np.asarray(groups, dtype=str)[first], return_inverse=True)
-    shares = expert_shares(counts, units, len(first))
+    units = group_units(groups, topic_ids, int(topic_ids.max()) + 1)
+    number = len(units.topics)
+    shares = expert_shares(counts, units.of_documents, number)
     words = residuals = None
     if sample is not None:
-        own = units[sample.documents]
-        words = word_features(sample.types, own, len(first))
-        residuals = type_residuals(sample.experts, sample.types, own, group_ids, sample.num_experts)
-    drawn = np.sort(generator.permutation(len(first))[:MOST_UNITS])
-    _, topics = np.unique(topic_ids[first][drawn], return_inverse=True)
+        own = units.of_documents[sample.documents]
+        words = word_features(sample.types, own, number)
+        residuals = residual_shares(sample.experts, sample.types, own, units, sample.num_experts)
+    drawn = np.sort(generator.permutation(number)[:MOST_UNITS])
+    _, topics = np.unique(units.topics[drawn], return_inverse=True)
     return ClassifierInput(
         shares=shares[drawn],
         words=None if words is None else words[drawn],
         residuals=None if residuals is None else residuals[drawn],
         topic_ids=topics,
-        groups=group_ids[drawn],
-        documents=int(np.isin(units, drawn).sum()),
+        groups=units.groups[drawn],
+        documents=int(np.isin(units.of_documents, drawn).sum()),
     )
 
 
@@ -137,7 +133,7 @@ def topic_classifier(
     folds = group_folds(read.groups, generator)
     orders = document_orders(generator, len(read.topic_ids), permutations)
     labels = np.concatenate([read.topic_ids[None], read.topic_ids[orders]])
-    testable = sizes.min() >= MIN_DOCUMENTS_FOR_P
+    testable = sizes.min() >= MIN_GROUPS_FOR_P
     kernels = {"experts": unit_kernel([_standardised(read.shares)])}
     if read.words is not None:
         kernels["words"] = unit_kernel([read.words.toarray()])
@@ -213,7 +209,7 @@ class TopicClassifierRecord:
 def measure_topic_classifier(run: RunData, draws: Draws) -> TopicClassifierRecord:
     """Computes the record, on the documents kept token by token where all topics have enough."""
     data, sample = run.documents, run.sample
-    sampled = len(sample.rows) and sample.documents_per_topic.min() >= MIN_DOCUMENTS_FOR_P
+    sampled = len(sample.rows) and sample.documents_per_topic.min() >= MIN_GROUPS_FOR_P
     rows = sample.rows if sampled else np.arange(len(data.ids))
     names = run.group_names or data.ids
     read = classifier_input(

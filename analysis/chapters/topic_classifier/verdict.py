@@ -7,7 +7,7 @@ from ...data.design import Design
 from ...html.records import rows
 from ...html.sentence import Sentence, capital
 from ...html.text import number, p_text, percent, percent_interval
-from ...statistics.permutations import MIN_DOCUMENTS_FOR_P
+from ...statistics.units import MIN_GROUPS_FOR_P
 from .measures import TopicClassifierRecord as Record
 
 
@@ -23,7 +23,7 @@ def classifier_sentences(record: Record, design: Design) -> Iterator[Sentence]:
             "topic classifier",
             "warning",
             f"No test of the topic classifier: a topic has only {experts.fewest_units} groups, and "
-            f"{MIN_DOCUMENTS_FOR_P} are needed.",
+            f"{MIN_GROUPS_FOR_P} are needed.",
             "What documents of one group have in common counts once.",
         )
         return

@@ -7,6 +7,7 @@ from benchmarks.null_tokens import TokenPlan, draw_tokens
 from moescope.analysis.statistics.residuals import (
     FEWEST_GROUPS,
     expected_choices,
+    residual_shares,
     type_cells,
     type_overlap,
 )
@@ -68,3 +69,22 @@ def test_types_that_too_few_groups_use_leave_nothing_to_compare() -> None:
     assert not cells.comparable
     assert cells.tokens.sum() == 0
     assert expected_choices(cells, np.zeros((4, 1), dtype=np.int64), 2)[1].sum() == 0
+
+
+def test_residual_shares_equal_a_loop_over_tokens() -> None:
+    """Two groups span two labels; some slots are empty; a type of four groups is left out."""
+    generator = np.random.default_rng(8)
+    groups = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 3])
+    units = group_units(groups, np.array([0] * 10 + [1, 1]), 2)
+    number, experts = 300, 3
+    types, own = generator.geometric(0.3, number) - 1, generator.integers(0, 12, number)
+    chosen = generator.integers(0, experts + 1, (number, 2, 2))
+    found = residual_shares(chosen, types, own, units, experts)
+    kept = [len(set(groups[own[types == x]])) >= 5 for x in types]
+    counted = np.stack([(chosen == e).sum(-1) for e in range(experts)], axis=-1)  # (N, L, E)
+    expected = np.zeros((12, 2, experts))
+    for token in np.flatnonzero(kept):
+        others = (types == types[token]) & (groups[own] != groups[own[token]])
+        size = (own[kept] == own[token]).sum()
+        expected[own[token]] += (counted[token] - counted[others].mean(axis=0)) / size
+    np.testing.assert_allclose(found, expected.reshape(12, -1), atol=1e-12)
