@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
+from .errors import UserError
 from .schema import Config
 
 CONFIGS = Path(__file__).parent
@@ -44,6 +45,9 @@ def take_apart(overrides: Sequence[Override], folders: Sequence[Path] = ()) -> T
     Args:
         overrides: in the order in which they were typed.
         folders: of the user's own presets (`--config-dir`).
+
+    Raises:
+        UserError: a section is to have no preset.
     """
     values, partial = [], []
     named, general = set(), set()
@@ -53,6 +57,8 @@ def take_apart(overrides: Sequence[Override], folders: Sequence[Path] = ()) -> T
         if section == "hydra" or key.startswith("hydra/"):
             continue
         if is_group(override, folders):
+            if key in Config.model_fields and choice is None:
+                raise UserError(f"{key}=null: needs a preset; see --help for those of {key}")
             if key in Config.model_fields:
                 named.add(key)
             elif key != "experiment" and (content := _preset(key, choice, folders)):

@@ -236,6 +236,11 @@ def test_training_goes_on_through_growth_and_what_only_watches() -> None:
     assert not trains_on("seed", 0, 1)
 
 
+def test_a_section_without_a_preset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="source=null: needs a preset"):
+        settings(TRAIN, tmp_path, "source=null")
+
+
 def test_a_values_list_without_m_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"seed.*-m|needs? -m"):
         settings(TRAIN, tmp_path, "train.learning_rate=1,2")
