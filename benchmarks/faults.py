@@ -62,23 +62,23 @@ class Campaign:
     Args:
         folder: where runs are made; its own.
         generator: draws moments and places.
+        stages: those that take part, from the first.
     """
 
-    def __init__(self, folder: Path, generator: random.Random) -> None:
-        self.folder, self.random = folder, generator
+    def __init__(self, folder: Path, generator: random.Random, stages: Sequence[str]) -> None:
+        self.folder, self.random, self.stages = folder, generator, stages
         self.counts: Counter[str] = Counter()
         self.elapsed: dict[str, float] = {}
         self.changes: dict[str, int] = {}
         self.cases = 0
         self.base = self._undisturbed("base")
         second = hashes(self._undisturbed("second"))
-        first = hashes(self.base)
-        self.expected = {name: value for name, value in first.items() if second.get(name) == value}
+        self.expected = dict(hashes(self.base).items() & second.items())
 
     def _undisturbed(self, name: str) -> Path:
         runs = self.folder / name
         runs.mkdir()
-        for stage in STAGES:
+        for stage in self.stages:
             counted = runs / f"changes-{stage}"
             clock = time.monotonic()
             done = forked.run(command(stage, runs), self.folder, forked.count_changes(counted))
@@ -122,7 +122,7 @@ class Campaign:
 
     def damage(self, name: str, how: str, stage: str) -> None:
         """Damages one file of a finished run, and lets a stage or the whole pipeline run again."""
-        run = self.copy("damage", upto="report", included=True)
+        run = self.copy("damage", upto=self.stages[-1], included=True)
         path = run / name
         spoil(path, how, self.random)
         spoilt = path.read_bytes()
@@ -134,7 +134,7 @@ class Campaign:
         repaired = path.exists() and path.read_bytes() != spoilt
         self.counts["faults"] += 1
         self._judge_traceback(case, done)
-        if done.code == 0 and self._differs(run, upto="report", without=name):
+        if done.code == 0 and self._differs(run, upto=self.stages[-1], without=name):
             self._count("differing", case, done)
         if not said and not repaired:
             self._count("silent", case, done)
@@ -183,20 +183,20 @@ class Campaign:
         target.parent.mkdir()
         run.rename(target)
         self.counts["moves"] += 1
-        rest = list(STAGES)[list(STAGES).index(stage) :]
+        rest = self.stages[self.stages.index(stage) :]
         for name in rest:
             done = forked.run(command(name, target.parent, "name=renamed"), self.folder)
             self._judge_traceback(f"moved before {stage}, {name}", done)
             if done.code:
                 self._count("lost", f"moved before {stage}, {name}", done)
                 break
-        if self._differs(target, upto="report"):
+        if self._differs(target, upto=self.stages[-1]):
             self._count("differing", f"moved before {stage}", done)
         self.drop(target)
 
     def race(self, first: str, second: str) -> None:
         """Runs two commands on one run at once, then the pipeline."""
-        run = self.copy("race", upto="report", included=True)
+        run = self.copy("race", upto=self.stages[-1], included=True)
         started = [
             forked.start(command(stage, run.parent, "force=true"), self.folder)
             for stage in (first, second)
@@ -209,7 +209,7 @@ class Campaign:
         self._judge_traceback(case, done)
         if done.code:
             self._count("lost", case, done)
-        elif self._differs(run, upto="report"):
+        elif self._differs(run, upto=self.stages[-1]):
             self._count("differing", case, done)
         self.drop(run)
 
@@ -334,9 +334,9 @@ def kinds(base: Path) -> list[tuple[str, str]]:
 
 def run_kills(campaign: Campaign, number: int) -> None:
     """Kills in turns over the stages and the three kinds of moments."""
-    stages = list(STAGES)
+    stages = campaign.stages
     for case in range(number):
-        stage, turn, anew = stages[case % 5], case // 5, case // 5 % 2 == 1
+        stage, turn = stages[-1 - case % len(stages)], case // len(stages)
         if stage == "train" and turn % 3 == 0:
             trouble: Trouble | None = forked.in_a_write(1 + turn % 20)
         elif turn % 3 == 2:
@@ -344,34 +344,46 @@ def run_kills(campaign: Campaign, number: int) -> None:
         else:
             last = max(campaign.changes[stage], 1)
             trouble = forked.at_change(campaign.random.randint(1, last), forked.die)
-        campaign.kill(stage, trouble, anew=anew)
+        campaign.kill(stage, trouble, anew=turn % 2 == 1)
 
 
 def run_faults(campaign: Campaign, number: int) -> None:
-    """Damages files first, then fails writes; a few of each where `number` is small."""
-    cases = [(name, how, stage) for name, stage in kinds(campaign.base) for how in ("flip", "cut")]
-    cases += [(name, "flip", "pipeline") for name, stage in kinds(campaign.base) if "-" not in name]
-    if number < len(cases):
-        cases = campaign.random.sample(cases, number)
-    for name, how, stage in cases:
+    """Damages files."""
+    files = kinds(campaign.base)
+    cases = [(name, how, stage) for name, stage in files for how in ("flip", "cut")]
+    cases += [(name, "flip", "pipeline") for name, stage in files if "-" not in name]
+    cases = [case for case in cases if case[2] in campaign.stages or len(campaign.stages) == 5]
+    for name, how, stage in campaign.random.sample(cases, min(number, len(cases))):
         campaign.damage(name, how, stage)
-    for stage in list(STAGES)[: None if number >= 60 else 1]:
+
+
+def run_disks(campaign: Campaign) -> None:
+    """Lets writing fail, twice in every way for every stage."""
+    for stage in campaign.stages:
         for code in (errno.ENOSPC, errno.EIO):
-            last = campaign.changes[stage]
             for _ in range(2):
-                moment = campaign.random.randint(1, last)
-                campaign.fail(stage, forked.failing(moment, code), f"{errno.errorcode[code]}")
+                moment = campaign.random.randint(1, campaign.changes[stage])
+                campaign.fail(stage, forked.failing(moment, code), errno.errorcode[code])
         for share in (0.2, 0.8):
             campaign.fill(stage, share)
 
 
-def run_rest(campaign: Campaign, *, quick: bool) -> None:
-    """Moves and races."""
-    for stage in ("train",) if quick else ("mask", "train", "route", "report"):
+def run_all(campaign: Campaign, kills: int, faults: int) -> None:
+    """The whole campaign."""
+    run_kills(campaign, kills)
+    run_faults(campaign, faults)
+    run_disks(campaign)
+    for stage in campaign.stages[1:]:
         campaign.move(stage)
-    pairs = (("mask", "corpus"), ("train", "train"), ("route", "train"), ("report", "route"))
-    for first, second in pairs[:1] if quick else pairs:
+    for first, second in (("mask", "corpus"), *(("train", "train"), ("route", "train"))):
         campaign.race(first, second)
+    campaign.race("report", "route")
+
+
+def run_quick(campaign: Campaign) -> None:
+    """A few."""
+    run_kills(campaign, 2)
+    run_faults(campaign, 2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -380,16 +392,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kills", type=int, default=120, help="number of kills")
     parser.add_argument("--faults", type=int, default=200, help="files to damage, at most")
     parser.add_argument("--seed", type=int, default=0, help="draws moments and places")
-    parser.add_argument("--quick", action="store_true", help="a few of each")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few of each, of the first three stages"
+    )
     options = parser.parse_args(arguments)
     os.environ |= {"HF_HUB_OFFLINE": "1", "COLUMNS": "2000", "OMP_NUM_THREADS": "1"}
     forked.preload()
     clock = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        campaign = Campaign(Path(folder), random.Random(options.seed))
-        run_kills(campaign, 5 if options.quick else options.kills)
-        run_faults(campaign, 4 if options.quick else options.faults)
-        run_rest(campaign, quick=options.quick)
+        stages = list(STAGES)[: 3 if options.quick else None]
+        campaign = Campaign(Path(folder), random.Random(options.seed), stages)
+        if options.quick:
+            run_quick(campaign)
+        else:
+            run_all(campaign, options.kills, options.faults)
         keys = ("kills", "survived", "lost", "faults", "moves", "races", "differing", "silent")
         result = {key: campaign.counts[key] for key in (*keys, "tracebacks", "unmounted")}
         result |= {"files": len(campaign.expected), "seed": options.seed}

@@ -8,6 +8,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..configs.progress import Advance, console, progress_bar
+from .checkpoints import FIELD
+from .disk import writing_below
 
 
 class MetricWindows(TrainerCallback):
@@ -50,8 +52,12 @@ class MetricsFile(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if state.is_world_process_zero:
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(logs) + "\n")
+            line = json.dumps(logs) + "\n"
+            with (
+                writing_below(self._path.parent, FIELD),
+                self._path.open("a", encoding="utf-8") as stream,
+            ):
+                stream.write(line)
 
 
 class ConsoleProgress(TrainerCallback):

@@ -321,6 +321,21 @@ def find_snapshots(checkpoints: Path, model: Manifest) -> dict[int, Path]:
     return dict(sorted(folders.items()))
 
 
+def check_snapshot(folder: Path) -> None:
+    """Compares a snapshot's files with its record.
+
+    Raises:
+        DamageError: one is missing or altered.
+    """
+    try:
+        Contents.read(folder / RECORD_FILE).check(folder)
+    except DamageError as error:
+        raise DamageError(
+            f"{error}, so the snapshot is not used; route.snapshots=false leaves snapshots out, "
+            "`moescope train force=true` makes them anew"
+        ) from error
+
+
 def _is_ours(folder: Path) -> bool:
     """Whether train wrote a folder, or nobody anything."""
     if not folder.is_dir():

@@ -232,6 +232,9 @@ class MoescopeTrainer(ResumableTrainer):
             at_once = self.args.gradient_accumulation_steps * self.args.world_size
             lost = math.ceil(sums["lost_batches"] / at_once)  # steps: none after the first is left
             raise self._diverged("loss", language["loss"], self.state.global_step - lost + 1)
+        norm = logs.get("grad_norm")
+        if norm is not None and not math.isfinite(norm):  # the weights are lost with it
+            raise self._diverged("gradient's norm", norm, self.state.global_step)
         self._emit(
             "train",
             {
@@ -239,7 +242,7 @@ class MoescopeTrainer(ResumableTrainer):
                 "balance": self._balance(sums),
                 "learning_rate": logs["learning_rate"],
                 "tokens_per_s": float(sums["tokens"]) / max(now - self._window_started, 1e-9),
-                "grad_norm": logs.get("grad_norm"),
+                "grad_norm": norm,
                 "layers": summarise_layers(sums, self.layer_numbers),
             },
         )

@@ -376,3 +376,21 @@ def test_a_full_disk_is_said_although_torch_hides_it(
     assert {"checkpoint-4", "checkpoint-6"} <= names
     train(config)
     same_result(config, straight)
+
+
+@pytest.mark.parametrize("what", ["validation", "gradient"])
+def test_no_checkpoint_is_written_of_what_is_not_finite(
+    resuming: MakeConfig, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    config = resuming()
+    score, clip = MoescopeTrainer.score, MoescopeTrainer._clip_grad_norm
+    if what == "validation":
+        bad = {"loss": float("nan")}
+        monkeypatch.setattr(MoescopeTrainer, "score", lambda *a: score(*a) | bad)
+    else:
+        lost = torch.tensor(float("inf"))
+        monkeypatch.setattr(MoescopeTrainer, "_clip_grad_norm", lambda *a: (clip(*a), lost)[1])
+    with pytest.raises(UserError, match=rf"{what}.* is (nan|inf) at step 8; lower train\.learn"):
+        train(config)
+    assert not (config.paths.checkpoints / "checkpoint-8").exists()
+    assert not config.paths.model.exists()
