@@ -21,6 +21,7 @@ from ..configs.schema import Config
 from ..configs.stage import StageRun
 from ..configs.stages import ROUTE
 from ..data_processors.mask_kinds import MASK_KINDS, MaskKind
+from ..train.checkpoints import check_snapshot
 from .checkpoints.fingerprints import recorded_model, recorded_snapshots
 from .experiments.knockout import possible_knockout, write_knockouts
 from .experiments.metadata_losses import known_values, write_metadata_losses
@@ -50,6 +51,8 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
     keep_freed_memory()
     config, dataset, started = run.config, run.inputs["mask"], time.monotonic()
     senses = read_senses(config.route.senses) if config.route.senses else []
+    for snapshot in recorded_snapshots(config).values():
+        check_snapshot(snapshot)
     saved = _open_saved(run)
     if processes is not None:
         processes.hand_out(json.dumps([config.model_dump_json(), dataset.model_dump_json()]))

@@ -310,15 +310,26 @@ def find_snapshots(checkpoints: Path, model: Manifest) -> dict[int, Path]:
 
     Returns:
         {} where there are none of this model's.
+
+    Raises:
+        DamageError: whose they are cannot be told.
     """
-    try:
-        owner = Owner.read(checkpoints / OWNER_FILE)
-    except DamageError:
-        return {}
-    if owner.published is None or owner.published != model.counts.get("weights_hash"):
-        return {}
-    folders = {step_of(path): path for path in (checkpoints / SNAPSHOTS).glob("step-*")}
-    return dict(sorted(folders.items()))
+    places = {step_of(path): path for path in (checkpoints / SNAPSHOTS).glob("step-*")}
+    found = {step: places[step] for step in sorted(places) if step < model.counts["steps"]}
+    records = list(checkpoints.glob(f"checkpoint-*/{RECORD_FILE}")) if found else []
+    damage = None
+    for path in records:
+        try:
+            if Record.read(path).weights == model.counts["weights_hash"]:
+                return found
+        except DamageError as error:
+            damage = error
+    if damage is not None:
+        raise DamageError(
+            f"{damage}, so whose snapshots lie there is not known; route.snapshots=false leaves "
+            "them out"
+        )
+    return {}
 
 
 def check_snapshot(folder: Path) -> None:

@@ -29,7 +29,6 @@ class Owner(Sealed):
         early_stopping: `train.early_stopping`.
         eval_examples: `train.eval_examples`; losses of different examples do not compare.
         aim_run: hash of the Aim run.
-        published: hash of the weights that became the model; None until then.
     """
 
     settings: dict[str, Any]
@@ -40,7 +39,6 @@ class Owner(Sealed):
     early_stopping: int | None = None
     eval_examples: int | None = None
     aim_run: str | None = None
-    published: str | None = None
 
     def differences(self, wanted: "Owner") -> list[str]:
         """Says which of these settings `wanted` has not, e.g. "train.learning_rate was 0.002"."""

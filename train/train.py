@@ -87,7 +87,6 @@ def run(stage: StageRun) -> Mapping[str, Any]:
         counts = results(trainer, dataset, tokenizer, checkpoints.records())
         if aim is not None:
             aim.set("results", counts)
-    checkpoints.publishes(counts["weights_hash"])
     save(model, tokenizer, stage.output_dir)
     shutil.copyfile(checkpoints.metrics, stage.beside["metrics"])
     report(counts, is_causal=config.model.is_causal)

@@ -15,7 +15,6 @@ from torch import Tensor
 from ...configs.progress import progress_bar
 from ...configs.schema_report import Route
 from ...data_processors.mask_kinds import MaskKind
-from ...train.checkpoints import check_snapshot
 from ..checkpoints.load_checkpoint import load_model
 from ..recording.capture import RoutingCapture
 from ..recording.chunks import examples_of
@@ -46,7 +45,6 @@ def write_saturation(
     frames = []
     with progress_bar("route snapshots", len(snapshots), "snapshots") as advance:
         for step, path in snapshots.items():
-            check_snapshot(path)
             network = load_model(str(path), observer.device)
             with RoutingCapture(network) as capture:
                 early = _choices(Observer(network, capture, observer.device), batches, measured)

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from moescope.configs.manifest import read_manifest
-from moescope.train.checkpoints import find_snapshots
+from moescope.train.checkpoints import check_snapshot, find_snapshots
+from moescope.train.sealed import DamageError
 from moescope.train.snapshots import Snapshots
 
 from .conftest import MakeConfig, train
@@ -42,11 +43,23 @@ def test_snapshots_are_kept_and_found_for_their_model_only(make_config: MakeConf
     assert list(find_snapshots(config.paths.checkpoints, newer)) == [5, 11]
 
 
-@pytest.mark.parametrize("content", [None, "not json"])
-def test_no_owner_no_snapshots(
-    make_config: MakeConfig, tmp_path: Path, content: str | None
-) -> None:
-    kept = train(make_config("train.snapshots=0"))
-    if content is not None:
-        (tmp_path / "run.json").write_text(content)
+def test_whose_snapshots_they_are_is_known_or_said(make_config: MakeConfig, tmp_path: Path) -> None:
+    config = make_config("train.snapshots=1", "train.max_steps=8")
+    kept = train(config)
+    (config.paths.checkpoints / "run.json").write_text("")
+    assert list(find_snapshots(config.paths.checkpoints, kept)) == [4]
     assert find_snapshots(tmp_path, kept) == {}
+    for path in config.paths.checkpoints.glob("checkpoint-*/checkpoint.json"):
+        path.write_text("")
+    with pytest.raises(DamageError, match=r"checkpoint.json: damaged, so whose snapshots"):
+        find_snapshots(config.paths.checkpoints, kept)
+
+
+def test_a_damaged_snapshot_is_not_used(make_config: MakeConfig) -> None:
+    config = make_config("train.snapshots=1", "train.max_steps=4")
+    (snapshot,) = find_snapshots(config.paths.checkpoints, train(config)).values()
+    check_snapshot(snapshot)
+    weights = snapshot / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(DamageError, match=r"model.safetensors: altered .*route.snapshots=false"):
+        check_snapshot(snapshot)
