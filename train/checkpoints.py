@@ -132,11 +132,6 @@ class CheckpointFolder:
         lines = self.metrics.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
-    def publishes(self, weights: str) -> None:
-        """Notes the hash of the weights that become the model; its snapshots are found by it."""
-        assert self._owner is not None
-        self.write_owner(self._owner.model_copy(update={"published": weights}))
-
     # -- during training --------------------------------------------------------------------------
 
     @contextmanager
