@@ -4,7 +4,9 @@
 
 Corpora are drawn whose truth is known (null_corpora.py, null_tokens.py): kind and unkind ones
 without a topic effect, the same with one, and topics that differ in their words alone. `--only`
-takes the situations whose name holds a word; `--write` puts the tables into docs/calibration.md.
+takes the situations whose name holds a word; `--write` keeps what was measured in
+docs/calibration.json, beside what it holds of other situations, and the tables of all of them in
+docs/calibration.md.
 Last line: JSON with `false_positive_rate`, `power` and `coverage` (situation → quantity → share),
 `corpora` and `limits` (central 99.8% of the binomial at 5%).
 """
@@ -41,6 +43,7 @@ from benchmarks.calibration_tests import (
 from benchmarks.null_corpora import KIND, UNKIND, planted
 from benchmarks.null_tokens import PREVIOUS_NULLS, TOKEN_NULLS, TokenPlan
 
+Shares = Mapping[str, Mapping[str, float]]  # situation → quantity → share
 Measured = Callable[[np.random.Generator], Mapping[str, float]]  # quantity → p, or 0 / 1 / share
 DOCS = Path(__file__).parent.parent / "docs" / "calibration.md"
 LEVEL, FEWER = 0.05, 4  # power and coverage take a quarter of the corpora
@@ -98,6 +101,7 @@ EFFECTS: dict[str, Measured] = {
     "matching, related routers of bursty words": matching_p(1.0, 2.0, shared=0.7),
     "time, one expert of 20 speakers": time_p(20, 4, effect=4.0),
 }
+SITUATIONS = {"false_positive_rate": NULLS, "power": EFFECTS, "coverage": COVERAGE}
 
 
 def rejections(situation: Measured, corpora: int) -> dict[str, float]:
@@ -116,37 +120,51 @@ def measure(corpora: int, only: str = "", fewest: int = 10) -> dict[str, object]
     """Runs all situations whose name holds a word."""
     fewer = max(fewest, corpora // FEWER)
     plans = [
-        ("false_positive_rate", NULLS, rejections, corpora),
-        ("power", EFFECTS, rejections, fewer),
-        ("coverage", COVERAGE, coverage, fewer),
+        ("false_positive_rate", rejections, corpora),
+        ("power", rejections, fewer),
+        ("coverage", coverage, fewer),
     ]
     result: dict[str, object] = {}
-    for what, situations, share, number in plans:
-        kept = {name: run for name, run in situations.items() if only in name}
+    for what, share, number in plans:
+        kept = {name: run for name, run in SITUATIONS[what].items() if only in name}
         steps = track(kept.items(), what, console=Console(stderr=True))
         result[what] = {name: share(run, number) for name, run in steps}
     limits = stats.binom.ppf([0.001, 0.999], corpora, LEVEL) / corpora
     return {**result, "corpora": corpora, "limits": [float(limit) for limit in limits]}
 
 
-def tables(result: Mapping[str, object]) -> dict[str, str]:
-    """The measured shares as Markdown, by what was measured."""
+def tables(shares: Mapping[str, Shares]) -> dict[str, str]:
+    """The measured shares as Markdown, one table for the situations of like quantities."""
     written = {}
-    for what in ("false_positive_rate", "power", "coverage"):
-        found: Mapping[str, Mapping[str, float]] = result[what]  # type: ignore[assignment]
-        names = list(dict.fromkeys(name for row in found.values() for name in row))
-        lines = ["| situation | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
-        for situation, row in found.items():
-            cells = [f"{row[name]:.1%}" if name in row else "–" for name in names]
-            lines.append(f"| {situation} | {' | '.join(cells)} |")
-        written[what] = "\n".join(lines)
+    for what, found in shares.items():
+        kinds = dict.fromkeys(tuple(row) for row in found.values())
+        parts = []
+        for names in kinds:
+            lines = [f"| situation | {' | '.join(names)} |", "| --- |" + " --- |" * len(names)]
+            for situation, row in found.items():
+                if tuple(row) == names:
+                    cells = " | ".join(f"{value:.1%}" for value in row.values())
+                    lines.append(f"| {situation} | {cells} |")
+            parts.append("\n".join(lines))
+        written[what] = "\n\n".join(parts)
     return written
 
 
-def write_tables(result: Mapping[str, object], path: Path) -> None:
+def remembered(shares: Mapping[str, Shares], path: Path) -> dict[str, Shares]:
+    """Adds what was measured to what a file holds, in the order of the situations."""
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    kept = {}
+    for what, situations in SITUATIONS.items():
+        both = {**old.get(what, {}), **shares.get(what, {})}
+        kept[what] = {name: both[name] for name in situations if name in both}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return kept
+
+
+def write_tables(shares: Mapping[str, Shares], path: Path) -> None:
     """Puts the tables between their marks in a document."""
     text = path.read_text(encoding="utf-8")
-    for what, table in tables(result).items():
+    for what, table in tables(shares).items():
         start, end = f"<!-- {what} -->", f"<!-- end {what} -->"
         before, after = text.split(start)[0], text.split(end)[1]
         text = f"{before}{start}\n{table}\n{end}{after}"
@@ -164,13 +182,14 @@ def main() -> None:
     clock = time.monotonic()
     result = measure(40 if options.quick else options.corpora, options.only)
     table = Table("what", "situation", "quantity", "share")
-    for what in ("false_positive_rate", "power", "coverage"):
-        for situation, row in result[what].items():  # type: ignore[attr-defined]
+    shares: dict[str, Shares] = {what: result[what] for what in SITUATIONS}  # type: ignore[misc]
+    for what, found in shares.items():
+        for situation, row in found.items():
             for name, value in row.items():
                 table.add_row(what, situation, name, f"{value:.3f}")
     Console().print(table)
     if options.write:
-        write_tables(result, DOCS)
+        write_tables(remembered(shares, DOCS.with_suffix(".json")), DOCS)
     print(json.dumps({**result, "elapsed_s": round(time.monotonic() - clock, 1)}))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from benchmarks.calibration import EFFECTS, NULLS, coverage, rejections, tables, write_tables
+from benchmarks.calibration import EFFECTS, NULLS, coverage, rejections, remembered, write_tables
 from benchmarks.calibration_coverage import COVERAGE
 
 ROOT = Path(__file__).parents[2]
@@ -52,15 +52,19 @@ def test_intervals_hold_the_truth(name: str) -> None:
     assert min(coverage(COVERAGE[name], CORPORA).values()) > 0.65  # a true 95%: once in 10,000
 
 
-def test_tables_are_put_between_their_marks(tmp_path: Path) -> None:
-    result = {"false_positive_rate": {"a": {"E3": 0.05}}, "power": {}, "coverage": {}}
-    marks = [f"<!-- {what} -->\nold\n<!-- end {what} -->" for what in result]
-    path = tmp_path / "calibration.md"
-    path.write_text("\n".join(["before", *marks, "after"]))
-    write_tables(result, path)
-    text = path.read_text()
+def test_what_is_measured_is_kept_beside_the_rest(tmp_path: Path) -> None:
+    first, second = list(NULLS)[:2]
+    path, held = tmp_path / "calibration.json", {"power": {}, "coverage": {}}
+    remembered({"false_positive_rate": {second: {"E3": 0.04}}, **held}, path)
+    shares = remembered({"false_positive_rate": {first: {"E3": 0.05}}, **held}, path)
+    assert list(shares["false_positive_rate"]) == [first, second]
+    marks = [f"<!-- {what} -->\nold\n<!-- end {what} -->" for what in shares]
+    page = tmp_path / "calibration.md"
+    page.write_text("\n".join(["before", *marks, "after"]))
+    write_tables(shares, page)
+    text = page.read_text()
     assert "old" not in text
-    assert tables(result)["false_positive_rate"] in text
+    assert f"| {first} | 5.0% |\n| {second} | 4.0% |" in text
     assert text.startswith("before")
     assert text.endswith("after")
 
