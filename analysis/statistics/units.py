@@ -77,8 +77,8 @@ def permuted_labels(units: Units, permutations: int, generator: np.random.Genera
     sizes = np.bincount(units.groups)[units.groups]
     labels = np.tile(units.topics.astype(np.int32), (permutations + 1, 1))
     for size in np.unique(sizes):
-        rows = np.flatnonzero(sizes == size)
-        rows = rows[np.argsort(units.groups[rows], kind="stable")].reshape(-1, size)
+        own = np.flatnonzero(sizes == size)
+        rows = own[np.argsort(units.groups[own], kind="stable")].reshape(-1, size)
         orders = np.broadcast_to(np.arange(len(rows)), (permutations, len(rows)))
         swapped = units.topics[rows][generator.permuted(orders, axis=1)]  # (P, groups, size)
         if size > 1:

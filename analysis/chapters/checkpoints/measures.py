@@ -47,14 +47,13 @@ def routing_saturation(
     names = documents.set_index("document")["id"].astype(str)
     frame = saturation.assign(row=[row_of.get(names[d], -1) for d in saturation["document"]])
     frame = frame[frame["row"] >= 0]
-    of_row, first = pd.factorize(np.asarray(groups if groups else data.ids, dtype=object))[0], {}
-    for row, group in enumerate(of_row.tolist()):
-        first.setdefault(group, row)
-    places = np.array([first[group] for group in of_row.tolist()])
+    numbers = pd.factorize(np.asarray(groups if groups else data.ids, dtype=object))[0]
+    places = np.unique(numbers, return_index=True)[1][numbers]  # first row of each one's group
     records: list[dict[str, float]] = []
-    for layer, own in frame.groupby("layer"):
-        position, last = data.layers.index(int(layer)), None
-        for step, part in sorted(own.groupby("step"), reverse=True):
+    for layer in sorted(set(frame["layer"].tolist())):
+        own, position, last = frame[frame["layer"] == layer], data.layers.index(layer), None
+        for step in sorted(set(own["step"].tolist()), reverse=True):
+            part = own[own["step"] == step]
             rows = part["row"].to_numpy()
             load = data.counts[rows, position].sum(axis=0) / data.tokens[rows].sum()
             chance = float(load.sum()) / data.num_experts
@@ -67,8 +66,8 @@ def routing_saturation(
             shared, chosen = counts.sum(axis=0)
             records.append(
                 {
-                    "step": int(step),
-                    "layer": int(layer),
+                    "step": step,
+                    "layer": layer,
                     "saturation": shared / max(chosen, 1),
                     "low": float(low),
                     "high": float(high),

@@ -75,7 +75,7 @@ def covariate_information(
         names = pd.factorize(column[known])[0]
         if not len(known):
             continue
-        units = group_units([groups[row] for row in known], names, int(names.max()) + 1)
+        units = group_units([groups[row] for row in known.tolist()], names, int(names.max()) + 1)
         enough = units.per_topic >= FEWEST_GROUPS
         if enough.sum() < 2:
             continue

@@ -72,7 +72,7 @@ def knockout_losses(
     measured = table.columns.to_numpy(dtype=np.int64)
     experts = [(int(layer), int(expert)) for layer, expert in table.index]
     present, topic_ids = np.unique(data.topic_ids[measured], return_inverse=True)
-    own = [groups[row] if groups else data.ids[row] for row in measured]
+    own = [(groups or data.ids)[row] for row in measured.tolist()]
     units = group_units(own, topic_ids, len(present))
     sizes = np.bincount(units.of_documents)[:, None]
     return KnockoutLosses(
