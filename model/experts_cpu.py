@@ -239,15 +239,19 @@ def _few_slots_forward(
     return _sum_slots(outer, groups, weights_Nk)
 
 
+def runs_fused(hidden_states: Tensor) -> bool:
+    """Whether our path takes these: not on other devices, nor in a graph that is being traced.
+
+    There the library's grouped product runs: ours reads counts on the host.
+    """
+    return hidden_states.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def moescope_cpu_experts_forward(
     self: torch.nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
 ) -> Tensor:
-    """Experts forward for the interface.
-
-    On other devices, and in a graph that torch.compile traces (ours reads counts on the host), the
-    library's grouped GEMM.
-    """
-    if hidden_states.device.type != "cpu" or torch.compiler.is_compiling():
+    """Experts forward for the interface: fused, or the library's grouped product."""
+    if not runs_fused(hidden_states):
         return grouped_mm_experts_forward(self, hidden_states, top_k_index, top_k_weights)
     module: Any = self
     up = module.gate_up_proj if module.has_gate else module.up_proj

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .experts_cpu import moescope_cpu_experts_forward
+from .experts_cpu import moescope_cpu_experts_forward, runs_fused
 
 
 def cpu_experts_forward(
     self: torch.nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor
 ) -> Tensor:
     """`moescope_cpu` of the experts interface: one token without gradients here, else fused."""
-    single = len(hidden_states) == 1 and hidden_states.device.type == "cpu"
-    if single and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    single = len(hidden_states) == 1 and runs_fused(hidden_states)
+    if single and not torch.is_grad_enabled():
         return one_token_forward(self, hidden_states[0], top_k_index[0], top_k_weights[0])
     return moescope_cpu_experts_forward(self, hidden_states, top_k_index, top_k_weights)
 

@@ -24,6 +24,8 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .attention import MoescopeAttention, build_norm, rotary_cos_sin, sinusoidal_positions
 from .configuration_moescope import MoescopeConfig
+from .experts_autocast import ExpertsInDtype, autocast_dtype
+from .experts_cpu import runs_fused
 from .experts_one_token import cpu_experts_forward
 from .feed_forward import MoescopeHead, MoescopeMLP
 from .initialization import init_module
@@ -75,6 +77,20 @@ class MoescopeExperts(ExpertWeights):
         self.has_gate, self.has_bias = config.gated, config.mlp_bias
         # the library's paths skip the id `num_experts` (padding, dropped) only under this flag
         self._is_expert_parallel = True
+
+    def forward(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+        """Run the chosen implementation, under autocast in autocast's dtype.
+
+        Our path for CPU stays in float32: most CPUs are slower in bf16.
+        """
+        dtype = autocast_dtype(hidden_states.device)
+        fused = self.config._experts_implementation == "moescope_cpu" and runs_fused(hidden_states)
+        if dtype is None or fused:
+            return super().forward(hidden_states, top_k_index, top_k_weights)
+        # the decorator's forward looks only at attributes of what it is given as `self`
+        run: Any = ExpertWeights.forward
+        inputs = (hidden_states.to(dtype), top_k_index, top_k_weights.to(dtype))
+        return run(ExpertsInDtype(self, dtype), *inputs)
 
 
 class MoescopeSparseMLP(nn.Module):
