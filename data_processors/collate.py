@@ -148,10 +148,13 @@ def _pad_batch(
         "document_ids": _padded(documents, filled, -1),
     }
     batch["label_positions"] = np.flatnonzero(batch["labels"] != IGNORED)
+    starts = np.diff(filled, prepend=False)  # of a row's text, and of the padding after it
     if segments is not None and not layout.attend_across:
         ends = np.cumsum(lengths)
         batch["segment_ids"] = _padded(segments, filled, segments[ends - 1][:, None])
         batch["position_ids"] = _padded(_positions(segments, lengths), filled, 0)
+        starts |= np.diff(batch["segment_ids"], prepend=-1) != 0
+    batch["segment_starts"] = np.append(np.flatnonzero(starts), starts.size)
     if "metadata_ids" in rows[0]:
         values = _of_each_token(rows, "metadata_ids", lengths, segments)
         batch["metadata_ids"] = _padded(values, filled, -1)

@@ -12,11 +12,6 @@ from torch.nn import functional as F
 from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, use_experts_implementation
-from transformers.masking_utils import (
-    create_bidirectional_mask,
-    create_causal_mask,
-    packed_sequence_mask_function,
-)
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
@@ -30,6 +25,7 @@ from .experts_one_token import cpu_experts_forward
 from .feed_forward import MoescopeHead, MoescopeMLP
 from .initialization import init_module
 from .loss import language_model_loss
+from .masks import RowLayout, attention_arguments, segments_of_positions
 from .outputs import MoescopeLMOutput, MoescopeModelOutput
 from .router import ROUTERS
 from .routing import Router, Routing, RoutingContext, routing_context
@@ -219,29 +215,6 @@ class MoescopeModel(MoescopePreTrainedModel):
             hidden_states = self.embedding_norm(hidden_states)
         return F.dropout(hidden_states, self.config.dropout, self.training)
 
-    def _attention_mask(
-        self,
-        hidden_states: Tensor,
-        attention_mask: Tensor | None,
-        segment_ids: Tensor | None,
-        past_key_values: Cache | None,
-        position_ids: Tensor,
-    ) -> Any:
-        """Returns the mask as the chosen attention takes it; None = every token sees all."""
-        arguments: dict[str, Any] = {
-            "config": self.config,
-            "inputs_embeds": hidden_states,
-            "attention_mask": attention_mask,
-        }
-        if segment_ids is not None:
-            arguments["and_mask_function"] = packed_sequence_mask_function(segment_ids)
-        if self.config.is_causal:
-            arguments |= {"past_key_values": past_key_values, "position_ids": position_ids}
-            return create_causal_mask(**arguments)
-        # looking for padding reads the mask back to the host: free on CPU, a stall elsewhere
-        skip = hidden_states.device.type == "cpu"
-        return create_bidirectional_mask(**arguments, allow_is_bidirectional_skip=skip)
-
     @merge_with_config_defaults
     @capture_outputs
     def forward(
@@ -250,6 +223,7 @@ class MoescopeModel(MoescopePreTrainedModel):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         segment_ids: Tensor | None = None,
+        segment_starts: Tensor | None = None,
         metadata_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         past_key_values: Cache | None = None,
@@ -265,6 +239,9 @@ class MoescopeModel(MoescopePreTrainedModel):
                 attended, routed nor counted.
             position_ids: (B, S); restart per document in packed rows.
             segment_ids: (B, S) document of each position; attention stays inside a segment.
+            segment_starts: (T + 1,) where each segment starts in the flat batch, then B * S, as the
+                collators give it: padding stands at the right and is a segment of its own. It
+                says the same as the two masks, and spares the attention masks that nothing needs.
             metadata_ids: (B,) or (B, S) metadata value of each document for the masked router.
             inputs_embeds: (B, S, D) in place of `input_ids`.
             past_key_values: cache of a causal model.
@@ -276,18 +253,19 @@ class MoescopeModel(MoescopePreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
         batch_size, length = inputs_embeds.shape[:2]
-        if use_cache and self.config.is_causal and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
+        layout = RowLayout(attention_mask, segment_ids, segment_starts)
         if position_ids is None:
             past = 0 if past_key_values is None else past_key_values.get_seq_length()
             position_ids = torch.arange(past, past + length, device=inputs_embeds.device)[None]
+        elif self.config.is_causal and past_key_values is None and layout.is_unknown:
+            layout = layout._replace(segment_ids=segments_of_positions(position_ids, batch_size))
         hidden_states = self._embed(inputs_embeds, position_ids)
-        attention: dict[str, Any] = kwargs | {
-            "attention_mask": self._attention_mask(
-                hidden_states, attention_mask, segment_ids, past_key_values, position_ids
-            ),
-            "past_key_values": past_key_values,
-        }
+        attention = kwargs | attention_arguments(
+            self.config, hidden_states, layout, past_key_values
+        )
+        if use_cache and self.config.is_causal and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+        attention["past_key_values"] = past_key_values
         if self.config.position_type == "rope":
             head_dim, theta = self.config.attention_head_dim, self.config.rope_theta
             attention["cos_sin"] = rotary_cos_sin(position_ids, head_dim, theta)

@@ -20,6 +20,7 @@ from moescope.data_processors.batching import ExampleSampler
 from moescope.data_processors.collate import CausalCollator, MaskingCollator, layout_of
 from moescope.data_processors.examples import ExampleDataset
 from moescope.data_processors.tokenizers import tokenizer_facts
+from moescope.model.masks import RowLayout, find_segment_starts
 
 from .documents import write_corpus
 
@@ -226,6 +227,9 @@ def test_a_decoder_predicts_every_token_that_has_one_before_it(build: Build, acr
             assert batch["input_ids"][number, place] == token
             assert batch["metadata_ids"][number, place] == row["documents"][segment] * 10
             ends += int(token == tokenizer.sep_token_id and predicted)
+    starts = find_segment_starts(RowLayout(batch["attention_mask"], batch.get("segment_ids"), None))
+    assert torch.equal(batch["segment_starts"], starts)
+    assert len(starts) > len(rows) + (2 if not across else 1)  # padding after the last row, too
     assert ends > len(dataset.document_topics) / 2
     assert (batch["metadata_ids"][batch["attention_mask"] == 0] == -1).all()
     flat = (batch["labels"].flatten() != -100).nonzero().squeeze(1)
