@@ -25,6 +25,7 @@ from .errors import UserError
 from .load import load_config, subsections
 from .manifest import Manifest, read_manifest
 from .places import LAYOUT, place_in
+from .plugins import is_loaded, plugins_of
 from .schema import Config
 from .stages import PIPELINE, STAGES
 from .typed import Typed
@@ -62,7 +63,16 @@ def settle(tree: DictConfig, typed: Typed, stages: Sequence[Stage]) -> Settled:
     manifests = _find_manifests(plain, typed)
     notes: list[str] = []
     facts = _sections(_before(stages), manifests)
-    memory = {} if typed.experiment else _sections(stages, manifests)
+    lost = {} if typed.experiment else _lost_plugins(stages, manifests)
+    if lost and not typed.sets("plugins"):
+        names = ",".join(dict.fromkeys(name for own in lost.values() for name in own))
+        raise UserError(
+            f"name={plain.name}: {' and '.join(lost)} ran with plugins=[{names}], which is loaded "
+            f"only when it is named: add plugins=[{names}], or plugins=[] to go on without"
+        )
+    notes += [f"{name}: starts from the defaults, without {own[0]}" for name, own in lost.items()]
+    kept = [stage for stage in stages if stage.name not in lost]
+    memory = {} if typed.experiment else _sections(kept, manifests)
     try:
         config = load_config(_laid(plain, typed, memory, facts))
     except UserError:
@@ -73,6 +83,15 @@ def settle(tree: DictConfig, typed: Typed, stages: Sequence[Stage]) -> Settled:
     seeds = _seeds(stages, config, manifests, typed, notes)
     configs = {name: config.model_copy(update={"seed": seed}) for name, seed in seeds.items()}
     return Settled(configs, manifests, notes)
+
+
+def _lost_plugins(
+    stages: Iterable[Stage], manifests: Mapping[str, Manifest]
+) -> dict[str, list[str]]:
+    """Stage → the plugins that it ran with and that are not loaded now."""
+    used = {s.name: plugins_of(manifests[s.name].inputs) for s in stages if s.name in manifests}
+    lost = {stage: [name for name in own if not is_loaded(name)] for stage, own in used.items()}
+    return {stage: own for stage, own in lost.items() if own}
 
 
 def _laid(

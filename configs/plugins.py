@@ -31,6 +31,7 @@ from .section import Section
 
 ENTRY_POINTS = "moescope.plugins"
 CHOICES = ("router", "source", "masking")  # sections of which one kind is chosen by name
+INPUT = "plugin "  # before a plugin's name, among a manifest's inputs
 DEFAULTS = "plugin_settings"  # config group that gives further settings their defaults
 
 
@@ -50,6 +51,7 @@ class Registration:
 
 
 _registered: list[Registration] = []
+_loaded: set[str] = set()
 _loading: list[tuple[str, str]] = []  # (name, hash) of the plugins that are being loaded
 
 
@@ -87,6 +89,7 @@ def named_plugins(arguments: Sequence[str]) -> list[str]:
 @cache
 def _load(name: str) -> None:
     path = Path(name).expanduser()
+    _loaded.add(name)
     try:
         with _noted(name, path):
             if name.endswith(".py"):
@@ -258,13 +261,23 @@ def choices_of(section: str) -> dict[str, str]:
 def plugin_hashes(sections: Sequence[str], config: Config) -> dict[str, str]:
     """Hashes of the plugins that decide what a stage does: "plugin NAME" → hash of its file."""
     used = (entry for entry in _registered if entry.section in sections and _is_used(entry, config))
-    return {f"plugin {entry.plugin[0]}": entry.plugin[1] for entry in used}
+    return {f"{INPUT}{entry.plugin[0]}": entry.plugin[1] for entry in used}
 
 
 def _is_used(entry: Registration, config: Config) -> bool:
     if entry.section in CHOICES:
         return bool(getattr(config, entry.section).name == entry.name)
     return not entry.name or bool(getattr(getattr(config, entry.section), entry.name))
+
+
+def plugins_of(inputs: Mapping[str, str]) -> list[str]:
+    """The plugins among a manifest's inputs (`plugin_hashes`)."""
+    return [name.removeprefix(INPUT) for name in inputs if name.startswith(INPUT)]
+
+
+def is_loaded(name: str) -> bool:
+    """Whether a plugin of this name has been loaded."""
+    return name in _loaded
 
 
 def section_of(

@@ -130,8 +130,14 @@ def test_a_plugin_is_loaded_only_when_the_command_names_it(
     finished: tuple[Path, list[str]], command: Command, tmp_path: Path
 ) -> None:
     run = shutil.copytree(finished[0], tmp_path / "verse")
-    done = command("report", f"paths.runs={tmp_path}", "name=verse", "tracking=none")
+    own = ("report", f"paths.runs={tmp_path}", "name=verse")
+    done = command(*own)
+    assert done.returncode == 2
+    assert "report ran with plugins=[" in done.stderr
+    assert "add plugins=[" in done.stderr
+    done = command(*own, "plugins=[]")
     assert done.returncode == 0, done.stderr
+    assert "starts from the defaults" in done.stdout + done.stderr
     summary = json.loads((run / "report" / "summary.json").read_text())
     assert all("busy_experts" not in layer for layer in summary["layers"])
 
