@@ -24,7 +24,7 @@ from .experts_cpu import runs_fused
 from .experts_one_token import cpu_experts_forward
 from .feed_forward import MoescopeHead, MoescopeMLP
 from .initialization import init_module
-from .loss import language_model_loss
+from .loss import chunked_loss, language_model_loss
 from .masks import RowLayout, attention_arguments, segments_of_positions
 from .outputs import MoescopeLMOutput, MoescopeModelOutput
 from .router import ROUTERS
@@ -297,16 +297,27 @@ class MoescopeLMHeadModel(MoescopePreTrainedModel):
         self.post_init()
 
     def _predict(
-        self, hidden_states: Tensor, labels: Tensor | None, rows: Tensor | None, num_items: Any
-    ) -> tuple[Tensor | None, Tensor]:
+        self,
+        hidden_states: Tensor,
+        labels: Tensor | None,
+        rows: Tensor | None,
+        num_items: Any,
+        output_logits: bool,
+    ) -> dict[str, Tensor | None]:
         """Loss and logits, at the flat positions `rows` (M,) or everywhere when None."""
         if rows is not None:
             hidden_states = hidden_states.flatten(0, 1)[rows]
-        logits = self.lm_head(self.head(hidden_states))
+        hidden_states = self.head(hidden_states)
         if labels is None:
-            return None, logits
+            return {"logits": self.lm_head(hidden_states)}
         targets = labels.reshape(-1) if rows is None else labels.reshape(-1)[rows]
-        return language_model_loss(logits.flatten(0, -2), targets, num_items), logits
+        if not output_logits:
+            hidden_states = hidden_states.flatten(0, -2)
+            loss, correct = chunked_loss(hidden_states, self.lm_head, targets, num_items)
+            return {"loss": loss, "correct": correct}
+        logits = self.lm_head(hidden_states)
+        loss = language_model_loss(logits.flatten(0, -2), targets, num_items)
+        return {"loss": loss, "logits": logits}
 
 
 class MoescopeForMaskedLM(MoescopeLMHeadModel):
@@ -329,6 +340,7 @@ class MoescopeForMaskedLM(MoescopeLMHeadModel):
         metadata_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         output_routing: bool = False,
+        output_logits: bool = True,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> MoescopeLMOutput:
@@ -341,6 +353,8 @@ class MoescopeForMaskedLM(MoescopeLMHeadModel):
             label_positions: (M,) flat indices into B x S; head and loss run on these rows only.
                 Without it, training with labels finds the rows itself, at the price of one
                 synchronisation on an accelerator.
+            output_logits: False, with labels: the loss is computed in chunks, and the output has
+                `correct` in the place of logits, which never exist as a whole.
 
         The other arguments are those of `MoescopeModel.forward`.
         """
@@ -357,10 +371,11 @@ class MoescopeForMaskedLM(MoescopeLMHeadModel):
         rows = label_positions
         if rows is None and labels is not None and self.training:
             rows = (labels.reshape(-1) != -100).nonzero().squeeze(-1)
-        loss, logits = self._predict(outputs.last_hidden_state, labels, rows, num_items_in_batch)
+        predicted = self._predict(
+            outputs.last_hidden_state, labels, rows, num_items_in_batch, output_logits
+        )
         return MoescopeLMOutput(
-            loss=loss,
-            logits=logits,
+            **predicted,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             routing=outputs.routing,
@@ -389,6 +404,7 @@ class MoescopeForCausalLM(MoescopeLMHeadModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int = 0,
         output_routing: bool = False,
+        output_logits: bool = True,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> MoescopeLMOutput:
@@ -396,7 +412,7 @@ class MoescopeForCausalLM(MoescopeLMHeadModel, GenerationMixin):
 
         Args:
             labels: (B, S), usually `input_ids`; position i is scored against label i + 1, and -100
-                is left out. Loss as in `MoescopeForMaskedLM`.
+                is left out. Loss and `output_logits` as in `MoescopeForMaskedLM`.
             logits_to_keep: without labels, logits of the last so many positions only; 0 = all.
 
         The other arguments are those of `MoescopeModel.forward`.
@@ -418,10 +434,9 @@ class MoescopeForCausalLM(MoescopeLMHeadModel, GenerationMixin):
             labels = F.pad(labels[:, 1:], (0, 1), value=-100)
         elif logits_to_keep:
             hidden_states = hidden_states[:, -logits_to_keep:]
-        loss, logits = self._predict(hidden_states, labels, None, num_items_in_batch)
+        predicted = self._predict(hidden_states, labels, None, num_items_in_batch, output_logits)
         return MoescopeLMOutput(
-            loss=loss,
-            logits=logits,
+            **predicted,
             past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,

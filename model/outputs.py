@@ -26,7 +26,9 @@ class MoescopeLMOutput(ModelOutput):
 
     `loss` is the language-model loss alone (balance losses are added where one trains). `logits`
     is (M, V) when `label_positions` of length M was given (and, for the masked head in training,
-    the labelled positions when only labels were given), else (B, S, V).
+    the labelled positions when only labels were given), else (B, S, V). Without logits
+    (`output_logits=False`), `correct` is the number of labels that the most likely token hits;
+    under autocast, a label among n tokens that tie counts 1/n.
     """
 
     loss: Tensor | None = None
@@ -34,4 +36,5 @@ class MoescopeLMOutput(ModelOutput):
     past_key_values: Cache | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+    correct: Tensor | None = None
     routing: tuple[Routing, ...] | None = None

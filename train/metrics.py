@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..model import Routing
+from ..model.loss import correct_sum
 
 
 class MetricSums:
@@ -45,24 +46,6 @@ class MetricSums:
         if reduce is not None:
             sums = {name: reduce(value) for name, value in sums.items()}
         return {name: value.cpu().numpy().astype(np.float64) for name, value in sums.items()}
-
-
-def correct_sum(logits_MV: Tensor, targets_M: Tensor, *, coarse: bool) -> Tensor:
-    """Number of labels that the most likely token hits; a target below 0 is no label.
-
-    Args:
-        logits_MV: (M, V) scores.
-        targets_M: (M,) labels.
-        coarse: the scores were computed in fewer bits than they are stored in (autocast), so that
-            they often tie. A label among n tokens that tie for the maximum counts 1/n: what
-            guessing among them would hit on average, whatever the order of the vocabulary.
-    """
-    own_M = logits_MV.gather(1, targets_M[:, None].clamp(min=0)).squeeze(1)
-    top_M = logits_MV.amax(-1)  # a fifth of argmax's time on a CPU
-    hit_M = (own_M == top_M) & (targets_M >= 0)
-    if not coarse:
-        return hit_M.sum()
-    return (hit_M / (logits_MV == top_M[:, None]).float().sum(-1)).sum()
 
 
 def language_sums(

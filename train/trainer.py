@@ -22,7 +22,6 @@ from .build import LanguageModel
 from .checkpoints import CheckpointFolder, Record
 from .metrics import (
     MetricSums,
-    correct_sum,
     language_sums,
     routing_sums,
     summarise_language,
@@ -158,7 +157,7 @@ class MoescopeTrainer(ResumableTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        arguments = self._model_arguments(inputs)
+        arguments = self._model_arguments(inputs) | {"output_logits": False}
         loss, outputs = super().compute_loss(model, arguments, True, num_items_in_batch)
         mask = inputs["attention_mask"]
         # losses and sums in float32 whatever the autocast
@@ -186,31 +185,22 @@ class MoescopeTrainer(ResumableTrainer):
     ) -> None:
         """Adds a training batch to the window's sums."""
         mask, positions = inputs["attention_mask"], inputs["label_positions"]
-        logits, targets = self._scored(outputs.logits, inputs, every_row=self.is_causal)
         scale = 1 if num_labels is None else num_labels
         tokens = mask.sum()
         self._sums.add(
             {
                 "loss": outputs.loss * scale,
                 "labels": positions.new_full((), len(positions)),
-                "correct": correct_sum(logits, targets, coarse=self.args.bf16),
+                "correct": outputs.correct,
                 "tokens": tokens,
                 **{f"balance/{name}": value * tokens for name, value in balance.items()},
                 **routing_sums(outputs.routing or (), mask),
             }
         )
 
-    def _scored(
-        self, logits: Tensor, inputs: Mapping[str, Tensor], *, every_row: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Scores (M, V) and targets (M,) of the labels.
-
-        `every_row` (decoders): of all positions, without a copy; -100 where there is no label.
-        """
+    def _scored(self, logits: Tensor, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Scores (M, V) and targets (M,) of the labels."""
         labels, positions = inputs["labels"], inputs["label_positions"]
-        if every_row:
-            following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
-            return logits.flatten(0, 1), following.flatten()
         if self.is_causal:  # a label is scored where the token before it stands
             logits = logits.flatten(0, 1)[positions - 1]
         return logits, labels.flatten()[positions]
