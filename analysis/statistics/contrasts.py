@@ -162,13 +162,11 @@ def relabelled_p(
     observed = values[rows, columns]
     if not len(rows):
         return observed
-    order = np.lexsort((np.arange(len(values)), strata))
-    null = np.empty((permutations, len(rows)))
-    for draw in range(permutations):
-        keys = generator.random(len(values))
-        place = np.empty(len(values), dtype=np.int64)
-        place[order] = np.lexsort((keys, strata))  # each row's place is taken by one of its stratum
-        null[draw] = values[place[rows], columns]
+    numbers = np.unique(strata, return_inverse=True)[1]
+    keys = generator.random((permutations, len(values))) + numbers
+    place = np.empty(keys.shape, dtype=np.int64)  # each row's place is taken by one of its stratum
+    place[:, np.argsort(numbers, kind="stable")] = np.argsort(keys, axis=1)
+    null = values[place[:, rows], columns]
     descending = np.argsort(-observed, kind="stable")
     largest = np.maximum.accumulate(null[:, descending[::-1]], axis=1)[:, ::-1]
     stepwise = np.maximum.accumulate(permutation_p(observed[descending], largest))

@@ -22,6 +22,7 @@ from ...statistics.units import group_units
 
 CHOSEN, CONTROL = "chosen", "control"
 ENOUGH_CONTROLS = 20  # of a layer, to hold its chosen experts against them alone
+RELABELLINGS = 1_999  # at least: with 20 controls p is near the 5% that it must not exceed
 FEWEST_TO_SCALE = 5  # experts of a layer whose standard deviation means something
 
 
@@ -186,7 +187,8 @@ def _against_controls(
     layers = np.array([layer for layer, _ in losses.experts])
     controls = control_strata(layers, is_chosen)
     scaled = standardised_within(special, controls.scales)
-    p_values = relabelled_p(scaled, controls.strata, pairs, own, permutations, generator)
+    draws = max(permutations, RELABELLINGS)
+    p_values = relabelled_p(scaled, controls.strata, pairs, own, draws, generator)
     rows = [np.flatnonzero(~is_chosen & (controls.strata == controls.strata[row])) for row in pairs]
     theirs = [special[row, topic] for row, topic in zip(rows, own, strict=True)]
     edges = [np.quantile(x, [0.025, 0.975]) if len(x) else (np.nan, np.nan) for x in theirs]
