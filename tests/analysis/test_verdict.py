@@ -105,8 +105,22 @@ def test_a_mask_expert_takes_many_masks_and_more_than_of_other_tokens(
     frame = frame.assign(layer=0, chance=0.5, low=frame.log2_ratio - 0.01, high=frame.log2_ratio)
     frame = frame.assign(masked_tokens=1000, untouched_tokens=5000, documents=100)
     (sentence,) = masked_sentences(SimpleNamespace(masked=frame), DESIGN)
-    assert sentence.tone == ("none" if name is None else "finding")
+    assert (sentence.tone == "finding") == (name is not None)
     assert name is None or name in sentence.claim
+
+
+@pytest.mark.parametrize(("low", "tone"), [(0.3, "fact"), (-0.1, "none")])
+def test_masks_that_are_routed_otherwise_without_an_expert_of_their_own(
+    low: float, tone: str
+) -> None:
+    frame = pd.DataFrame({"expert": [0, 1], "masked_share": [0.45, 0.55]})
+    frame = frame.assign(untouched_share=[0.25, 0.75], log2_ratio=[0.85, -0.45], low=[low, -0.6])
+    frame = frame.assign(high=frame.low + 0.4, layer=0, chance=0.5, documents=100)
+    frame = frame.assign(masked_tokens=1000, untouched_tokens=5000)
+    (sentence,) = masked_sentences(SimpleNamespace(masked=frame), DESIGN)
+    assert sentence.tone == tone
+    assert "L0·E0 takes 45% of them and 25% of untouched tokens" in sentence.claim
+    assert ("No evidence" in sentence.claim) == (tone == "none")
 
 
 def test_no_mask_expert_and_nothing_masked(tmp_path: Path) -> None:

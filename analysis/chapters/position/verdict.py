@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ...data.design import Design
 from ...html.records import largest, rows
-from ...html.sentence import Sentence, by_layer, capital, layer_names
+from ...html.sentence import Sentence, Tone, by_layer, capital, layer_names
 from ...html.text import (
     expert_name,
     interval_text,
@@ -47,16 +47,25 @@ def masked_sentences(record: Record, design: Design) -> Iterator[Sentence]:
         ]
     )
     top = largest(chosen, "more")
-    claim = "No layer has a [MASK] expert: masked tokens go about where other tokens go."
+    takes = (
+        f"{expert_name(top.layer, top.expert)} takes {percent(top.masked_share)} of them and "
+        f"{percent(top.untouched_share)} of untouched tokens"
+    )
+    tone: Tone = "none"
+    claim = f"No evidence that masked tokens have experts of their own: at most, {takes}."
     if not mask_experts.empty:
+        tone = "finding"
+        where = layer_names(mask_experts)
+        claim = f"Masked tokens have experts that they prefer in {where}: {takes}."
+    elif (best.low > 0).any():
+        tone = "fact"
         claim = (
-            f"Masked tokens have experts that they prefer in {layer_names(mask_experts)}: "
-            f"{expert_name(top.layer, top.expert)} takes {percent(top.masked_share)} of them and "
-            f"{percent(top.untouched_share)} of untouched tokens."
+            f"No expert takes twice its usual share of masked tokens, but they are not routed as "
+            f"others are: {takes}."
         )
     yield Sentence(
         "masked",
-        "none" if mask_experts.empty else "finding",
+        tone,
         claim,
         f"{capital(details)}. n = {first.masked_tokens:,} [MASK] tokens, "
         f"{first.untouched_tokens:,} untouched tokens, {first.documents:,} documents; baseline: "
