@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
+from scipy.stats import norm
+
 from ...data.design import Design
+from ...data.token_types import NORMAL_95
 from ...html.records import largest, rows
 from ...html.sentence import Sentence, Tone, by_layer, capital, layer_names
 from ...html.text import (
@@ -57,7 +61,7 @@ def masked_sentences(record: Record, design: Design) -> Iterator[Sentence]:
         tone = "finding"
         where = layer_names(mask_experts)
         claim = f"Masked tokens have experts that they prefer in {where}: {takes}."
-    elif (best.low > 0).any():
+    elif _surely_more(frame):
         tone = "fact"
         claim = (
             f"No expert takes twice its usual share of masked tokens, but they are not routed as "
@@ -73,3 +77,9 @@ def masked_sentences(record: Record, design: Design) -> Iterator[Sentence]:
         "positions enter no topic statistic.",
         layer=int(top.layer),
     )
+
+
+def _surely_more(frame: pd.DataFrame) -> bool:
+    """Whether an expert surely takes more of the masked tokens: Bonferroni over all experts."""
+    errors = (frame.high - frame.low) / (2 * NORMAL_95)
+    return bool((frame.log2_ratio > norm.isf(0.025 / len(frame)) * errors).any())
