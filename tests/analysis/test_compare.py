@@ -18,7 +18,7 @@ import pytest
 from moescope.analysis.comparison.measures import _routing
 from moescope.analysis.comparison.page import MEASURES, cell_text
 from moescope.analysis.comparison.runs import find_runs, run_labels
-from moescope.analysis.comparison.verdict import _topics
+from moescope.analysis.comparison.verdict import _seeds, _similarity, _topics
 from moescope.configs.compose import compose_config
 from moescope.configs.errors import UserError
 from moescope.configs.manifest import Manifest
@@ -291,3 +291,46 @@ def test_a_run_named_twice_counts_once(runs: Path) -> None:
 )
 def test_labels_drop_what_all_names_begin_with(names: list[str], labels: list[str]) -> None:
     assert run_labels([Path(name) for name in names]) == labels
+
+
+@pytest.mark.parametrize(
+    ("p_values", "tone", "says"),
+    [
+        ([0.01, 0.01], "finding", "In every comparison of a layer, experts of two runs can be"),
+        ([0.01, 0.4], "finding", "In 1 of 2 comparisons of a layer, experts of two runs can be"),
+        (
+            [0.4, 0.4],
+            "none",
+            "No evidence that the experts of any two runs take similar token types",
+        ),
+    ],
+)
+def test_the_sentence_on_similarity_says_what_was_tested(
+    p_values: list[float], tone: str, says: str
+) -> None:
+    frame = pd.DataFrame({"first": "a", "second": "b", "layer": [0, 1], "p_value": p_values})
+    sentence = _similarity(frame.assign(similarity=0.3, null_mean=0.2))
+    assert sentence.tone == tone
+    assert sentence.claim.startswith(says)
+    assert "alike" not in sentence.claim
+    assert _similarity(frame[:0]).tone == "warning"
+
+
+@pytest.mark.parametrize(
+    ("family_p", "smallest", "tone", "says"),
+    [
+        (0.01, 0.004, "finding", "The settings move the validation loss more than seeds do"),
+        (0.4, 0.004, "none", "No evidence that the settings move anything more than seeds do."),
+        (0.33, 0.33, "none", "Whether the settings move more than seeds do cannot be told"),
+    ],
+)
+def test_the_sentence_on_seeds_says_what_was_tested(
+    family_p: float, smallest: float, tone: str, says: str
+) -> None:
+    facts = {"explained": 0.5, "null_low": 0.1, "null_high": 0.6, "setting_sd": 1.0, "seed_sd": 0.5}
+    sizes = {"smallest_p": smallest, "is_exact": True, "runs": 6, "settings": 3, "permutations": 90}
+    row = {"measure": "validation_loss", "family_p_value": family_p, **facts, **sizes}
+    sentence = _seeds(pd.DataFrame([row]))
+    assert sentence.tone == tone
+    assert sentence.claim.startswith(says)
+    assert "all 90 ways to give the settings to the runs" in sentence.evidence
