@@ -115,7 +115,7 @@ def test_masks_that_are_routed_otherwise_without_an_expert_of_their_own(
 ) -> None:
     frame = pd.DataFrame({"expert": [0, 1], "masked_share": [0.45, 0.55]})
     frame = frame.assign(untouched_share=[0.25, 0.75], log2_ratio=[0.85, -0.45], low=[low, -0.6])
-    frame = frame.assign(high=frame.low + 0.4, layer=0, chance=0.5, documents=100)
+    frame = frame.assign(high=2 * frame.log2_ratio - frame.low, layer=0, chance=0.5, documents=100)
     frame = frame.assign(masked_tokens=1000, untouched_tokens=5000)
     (sentence,) = masked_sentences(SimpleNamespace(masked=frame), DESIGN)
     assert sentence.tone == tone
