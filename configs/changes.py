@@ -7,7 +7,7 @@ from typing import Any
 
 from .definition import Stage
 from .errors import UserError
-from .manifest import Manifest
+from .manifest import Earlier, Manifest
 from .memory import Settled
 from .progress import console
 from .schema import Config
@@ -34,7 +34,7 @@ def announce(stages: Sequence[Stage], settled: Settled, *, consent: bool) -> Non
         _say(note)
     costs: list[str] = []
     for stage in stages:
-        old, config = settled.manifests.get(stage.name), settled.configs[stage.name]
+        old, config = settled.remembered.get(stage.name), settled.configs[stage.name]
         if old is None or not (changes := changed_settings(stage, config, old)):
             continue
         _say(f"{stage.name}: {_listed(changes)}")
@@ -46,7 +46,7 @@ def announce(stages: Sequence[Stage], settled: Settled, *, consent: bool) -> Non
         _ask(list(dict.fromkeys(costs)))
 
 
-def changed_settings(stage: Stage, config: Config, old: Manifest) -> list[tuple[str, Any, Any]]:
+def changed_settings(stage: Stage, config: Config, old: Earlier) -> list[tuple[str, Any, Any]]:
     """Lists (setting, old value, new value) where they differ."""
     before, after = dict(_leaves(old.config)), dict(_leaves(stage.settings(config)))
     names = dict.fromkeys([*before, *after])

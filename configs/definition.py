@@ -75,6 +75,10 @@ class Stage:
         """The part of a config that decides the result, as the manifest keeps it."""
         return config.model_dump(mode="json", include={*self.sections, "seed"})
 
+    def side_settings(self, config: Config) -> dict[str, Any]:
+        """The sections that the stage reads and that cannot change its result."""
+        return config.model_dump(mode="json", include=set(self.side_sections))
+
 
 def later(place: str) -> Callable[..., Any]:
     """Names a function, "package.module:function", that is imported when it is called.

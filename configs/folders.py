@@ -56,7 +56,7 @@ def written_aside(target: Path, field: str, beside: Iterable[Path]) -> Iterator[
     aside = Aside(target, _partial(target), {path: _unused(path) for path in beside})
     try:
         make_ours(aside.folder, field)
-        remove_ours(_replaced(target), field)
+        remove_ours(replaced_by(target), field)
         for path in aside.beside:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -80,7 +80,7 @@ def written_aside(target: Path, field: str, beside: Iterable[Path]) -> Iterator[
 
 def recover(target: Path) -> None:
     """Puts back what a command that was killed between two renames left; call under the lock."""
-    replaced = _replaced(target)
+    replaced = replaced_by(target)
     if not replaced.is_dir() or stage_of(replaced) is None or (replaced / MARK).is_file():
         return
     if target.exists():
@@ -92,7 +92,7 @@ def recover(target: Path) -> None:
 
 
 def _put_in_place(aside: Aside, field: str) -> None:
-    target, replaced = aside.target, _replaced(aside.target)
+    target, replaced = aside.target, replaced_by(aside.target)
     (aside.folder / MARK).unlink()
     sync_tree(aside.folder)
     if target.is_dir() and not any(target.iterdir()):
@@ -132,7 +132,8 @@ def _unused(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
-def _replaced(path: Path) -> Path:
+def replaced_by(path: Path) -> Path:
+    """Names where a result is for the moment in which another takes its place."""
     return path.with_name(f".{path.name}.replaced")
 
 

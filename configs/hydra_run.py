@@ -147,7 +147,7 @@ def run_stages(
                 f"{stage.name}: left out, a model with model.num_experts=0 routes nothing"
             )
             continue
-        execute(stage, config, command)
+        execute(stage, config, command, settled.upstream[stage.name])
     return config
 
 

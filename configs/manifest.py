@@ -20,6 +20,18 @@ PACKAGES = (
 )
 
 
+class Earlier(BaseModel):
+    """The settings that a stage had: what a run remembers of it when its folder is gone."""
+
+    config: dict[str, Any]
+    side: dict[str, Any] = {}
+
+    @property
+    def seed(self) -> int:
+        """The seed, which is among the settings."""
+        return int(self.config["seed"])
+
+
 class Manifest(BaseModel):
     """The record beside a finished stage's files; see docs/contracts.md for each field."""
 
@@ -33,6 +45,7 @@ class Manifest(BaseModel):
     files: dict[str, str]
     beside: dict[str, str] = {}
     places: dict[str, str] = {}
+    upstream: dict[str, Earlier] = {}
     seed: int
     versions: dict[str, str]
     counts: dict[str, Any]
@@ -51,7 +64,8 @@ class Manifest(BaseModel):
         return self.seal == self._hash()
 
     def _hash(self) -> str:
-        return digest(self.model_dump(mode="json", exclude={"seal"}))
+        # fields that are newer than the manifest are left out: it keeps its hash
+        return digest(self.model_dump(mode="json", exclude={"seal"}, exclude_unset=True))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -81,6 +95,19 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not manifest.is_intact():
         raise UserError(f"{path}: changed since it was written; {again}")
     return manifest
+
+
+def read_settings(folder: Path) -> Earlier | None:
+    """Reads the settings in a manifest, even a damaged one; None where they are not whole."""
+    try:
+        content = _read_json(folder / FILE_NAME)
+    except OSError:
+        return None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return None
+    config, side = content.get("config"), content.get("side", {})
+    whole = isinstance(config, dict) and digest(config) == content.get("config_hash")
+    return Earlier(config=config, side=side if isinstance(side, dict) else {}) if whole else None
 
 
 def stage_of(folder: Path) -> str | None:

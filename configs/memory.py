@@ -23,14 +23,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from .definition import Stage
 from .errors import UserError
 from .load import load_config, subsections
-from .manifest import Manifest, read_manifest
-from .places import LAYOUT, place_in
+from .manifest import Earlier, Manifest
 from .plugins import is_loaded, plugins_of
+from .remembered import earlier_settings, find_manifests, refuse_lost, stages_before
 from .schema import Config
-from .stages import PIPELINE, STAGES
 from .typed import Typed
-
-OWN = tuple(stage for stage in STAGES.values() if stage.output in LAYOUT)  # compare is of no run
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,15 @@ class Settled:
     Attributes:
         configs: stage → its config; they differ in the seed alone.
         manifests: stage → what it wrote before, for every stage of the run that is finished.
+        remembered: stage → the settings that it had, also of stages whose folder is gone.
+        upstream: stage → the settings of the stages before it, for its manifest.
         notes: lines for the user.
     """
 
     configs: Mapping[str, Config]
     manifests: Mapping[str, Manifest]
+    remembered: Mapping[str, Earlier]
+    upstream: Mapping[str, Mapping[str, Earlier]]
     notes: Sequence[str]
 
 
@@ -60,9 +61,11 @@ def settle(tree: DictConfig, typed: Typed, stages: Sequence[Stage]) -> Settled:
         UserError: a value that does not fit.
     """
     plain = _plain(tree)
-    manifests = _find_manifests(plain, typed)
+    manifests = find_manifests(plain, typed)
+    remembered = earlier_settings(manifests, plain)
+    refuse_lost(stages, plain, typed, remembered)
     notes: list[str] = []
-    facts = _sections(_before(stages), manifests)
+    facts = _sections(stages_before(stages), remembered)
     lost = {} if typed.experiment else _lost_plugins(stages, manifests)
     if lost and not typed.sets("plugins"):
         names = ",".join(dict.fromkeys(name for own in lost.values() for name in own))
@@ -72,7 +75,7 @@ def settle(tree: DictConfig, typed: Typed, stages: Sequence[Stage]) -> Settled:
         )
     notes += [f"{name}: starts from the defaults, without {own[0]}" for name, own in lost.items()]
     kept = [stage for stage in stages if stage.name not in lost]
-    memory = {} if typed.experiment else _sections(kept, manifests)
+    memory = {} if typed.experiment else _sections(kept, remembered)
     try:
         config = load_config(_laid(plain, typed, memory, facts))
     except UserError:
@@ -80,9 +83,18 @@ def settle(tree: DictConfig, typed: Typed, stages: Sequence[Stage]) -> Settled:
             raise
         # upstream may hold what a plugin gave that this command neither needs nor loads
         config = load_config(_laid(plain, typed, memory, {}))
-    seeds = _seeds(stages, config, manifests, typed, notes)
+    seeds = _seeds(stages, config, remembered, typed, notes)
     configs = {name: config.model_copy(update={"seed": seed}) for name, seed in seeds.items()}
-    return Settled(configs, manifests, notes)
+    now = remembered | {stage.name: _settings(stage, configs[stage.name]) for stage in stages}
+    upstream = {
+        stage.name: {s.name: now[s.name] for s in stages_before([stage]) if s.name in now}
+        for stage in stages
+    }
+    return Settled(configs, manifests, remembered, upstream, notes)
+
+
+def _settings(stage: Stage, config: Config) -> Earlier:
+    return Earlier(config=stage.settings(config), side=stage.side_settings(config))
 
 
 def _lost_plugins(
@@ -131,58 +143,13 @@ def apply(tree: DictConfig, override: Override) -> None:
         del node[name]
 
 
-def _before(stages: Iterable[Stage]) -> list[Stage]:
-    """The stages of the pipeline that lead up to these and are not among them."""
-    wanted: set[str] = set()
-    queue = list(stages)
-    while queue:
-        stage = queue.pop()
-        names = {*stage.inputs, *(("train",) if stage.name == "route" else ())}
-        queue += [STAGES[name] for name in names - wanted]
-        wanted |= names
-    return [s for s in PIPELINE if s.name in wanted and s not in [*stages]]
-
-
-def _find_manifests(tree: DictConfig, typed: Typed) -> dict[str, Manifest]:
-    """Reads the run's manifests, downstream first; what lies elsewhere is found through them.
-
-    Changes `tree.paths` to where the folders are.
-    """
-    found: dict[str, Manifest] = {}
-    for stage in reversed(OWN):
-        folder = Path(tree.paths[stage.output])
-        manifest = _read(stage, folder)
-        if manifest is None:
-            continue
-        found[stage.name] = manifest
-        if typed.experiment:
-            continue
-        at_home = folder.parent == Path(tree.paths.run)
-        for name, home in LAYOUT.items():
-            remembered = manifest.places.get(name)
-            place = place_in(folder.parent, remembered or home)
-            upstream = name in stage.inputs.values() or (at_home and remembered)
-            absent = remembered or not Path(tree.paths[name]).exists()
-            if upstream and absent and not typed.sets(f"paths.{name}") and place.exists():
-                tree.paths[name] = str(place)
-    return found
-
-
-def _read(stage: Stage, folder: Path) -> Manifest | None:
-    try:
-        manifest = read_manifest(folder)
-    except (UserError, OSError):
-        return None  # the stage that meets it says so
-    return manifest if manifest is not None and manifest.stage == stage.name else None
-
-
-def _sections(stages: Iterable[Stage], manifests: Mapping[str, Manifest]) -> dict[str, Any]:
+def _sections(stages: Iterable[Stage], remembered: Mapping[str, Earlier]) -> dict[str, Any]:
     sections: dict[str, Any] = {}
     for stage in stages:
-        if stage.name in manifests:
-            manifest = manifests[stage.name]
-            own = manifest.config | manifest.side
-            sections |= {k: v for k, v in own.items() if k in (*stage.sections, *manifest.side)}
+        if stage.name in remembered:
+            earlier = remembered[stage.name]
+            own = earlier.config | earlier.side
+            sections |= {k: v for k, v in own.items() if k in (*stage.sections, *earlier.side)}
     return sections
 
 
@@ -204,15 +171,15 @@ def _filled(default: Any, remembered: Any, name: str) -> Any:
 def _seeds(
     stages: Sequence[Stage],
     config: Config,
-    manifests: Mapping[str, Manifest],
+    remembered: Mapping[str, Earlier],
     typed: Typed,
     notes: list[str],
 ) -> dict[str, int]:
     """Each stage's seed: typed, else its own from before, else that of the stage before it."""
     seeds: dict[str, int] = {}
     for stage in stages:
-        own = manifests.get(stage.name)
-        earlier = [manifests[s.name].seed for s in _before([stage]) if s.name in manifests]
+        own = remembered.get(stage.name)
+        earlier = [remembered[s.name].seed for s in stages_before([stage]) if s.name in remembered]
         seed = config.seed
         if not typed.experiment and not typed.sets("seed"):
             seed = own.seed if own is not None else (earlier or [config.seed])[-1]
@@ -224,12 +191,12 @@ def _seeds(
     return seeds
 
 
-def _is_shared(stage: Stage, config: Config, manifest: Manifest) -> bool:
+def _is_shared(stage: Stage, config: Config, earlier: Earlier) -> bool:
     """Whether a result lies outside the run and only its seed is not the one asked for."""
     folder: Path = getattr(config.paths, stage.output)
     if folder.absolute().is_relative_to(config.paths.run.absolute()):
         return False
-    return stage.settings(config) | {"seed": manifest.seed} == manifest.config
+    return stage.settings(config) | {"seed": earlier.seed} == earlier.config
 
 
 def parse(arguments: Iterable[str]) -> list[Override]:

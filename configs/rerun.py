@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .errors import UserError, nearest
 from .hydra_run import divide, run_hydra
-from .manifest import stage_of
+from .manifest import read_manifest, stage_of
 from .places import LAYOUT
 from .stages import PIPELINE
 
@@ -31,9 +31,17 @@ def rerun_pipeline(
     run = find_run(folder, Path(runs))
     names = [f"name={quoted(run.name)}", f"paths.runs={quoted(str(run.parent))}"]
     rest = [word for word in overrides if not word.startswith(("name=", "paths.runs="))]
-    trained = (run / LAYOUT["model"]).exists() or not (run / LAYOUT["routing"]).exists()
-    stages = [stage for stage in PIPELINE if trained or stage.name != "train"]
+    stages = [stage for stage in PIPELINE if stage.name != "train" or _trains(run)]
     run_hydra(stages, [*flags, *names, *rest], program.replace("NAME", folder), explain)
+
+
+def _trains(run: Path) -> bool:
+    """Whether a run has a train stage: not where it records a checkpoint of others."""
+    model, routing = run / LAYOUT["model"], run / LAYOUT["routing"]
+    if model.exists() or not routing.exists():
+        return True
+    manifest = read_manifest(routing)
+    return manifest is not None and "train" in manifest.upstream
 
 
 def quoted(text: str) -> str:

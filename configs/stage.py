@@ -10,6 +10,7 @@ from .errors import UserError
 from .folders import Aside, recover, written_aside
 from .manifest import (
     FILE_NAME,
+    Earlier,
     Manifest,
     digest,
     hash_file,
@@ -36,13 +37,16 @@ from .whole_files import write_whole
 __all__ = ["Stage", "StageRun", "execute", "later"]
 
 
-def execute(stage: Stage, config: Config, command: str) -> Manifest:
+def execute(
+    stage: Stage, config: Config, command: str, upstream: Mapping[str, Earlier] | None = None
+) -> Manifest:
     """Runs a stage, or skips it when its folder already holds this very result.
 
     Args:
         stage: what to run.
         config: the run's config.
         command: the command line, for the manifest and for whoever waits.
+        upstream: settings of the stages before it, which the manifest keeps.
 
     Raises:
         UserError: an upstream folder is missing, damaged or of another chain of results, the
@@ -63,7 +67,7 @@ def execute(stage: Stage, config: Config, command: str) -> Manifest:
         beside = files_beside(stage, config)
         refuse_beside(config, beside, finished)
         with written_aside(target, f"paths.{stage.output}", beside.values()) as aside:
-            manifest = _work(stage, config, command, sources, aside, beside)
+            manifest = _work(stage, config, command, sources, aside, beside, upstream or {})
             if read_sources(stage, config) != sources:
                 raise UserError(
                     f"{stage.name}: what it reads was changed by another command meanwhile, so "
@@ -82,6 +86,7 @@ def _work(
     sources: Sources,
     aside: Aside,
     beside: Mapping[str, Path],
+    upstream: Mapping[str, Earlier],
 ) -> Manifest:
     """Lets the stage write aside and adds its manifest."""
     started_at, clock = datetime.now(UTC), time.monotonic()
@@ -92,13 +97,14 @@ def _work(
     manifest = Manifest(
         stage=stage.name,
         config=settings,
-        side=config.model_dump(mode="json", include=set(stage.side_sections)),
+        side=stage.side_settings(config),
         config_hash=digest(settings),
         inputs=dict(sources.hashes),
         fingerprint=digest(files),
         files=files,
         beside={name: hash_file(path) for name, path in written.items() if path.exists()},
         places=read_places(config.paths),
+        upstream=dict(upstream),
         seed=config.seed,
         versions=dict(package_versions()),
         counts=dict(counts),

@@ -17,7 +17,7 @@ from moescope.configs.load import load_config
 from moescope.configs.manifest import Manifest, digest, hash_folder, read_manifest
 from moescope.configs.memory import Settled, parse, settle
 from moescope.configs.places import LAYOUT, read_places
-from moescope.configs.rerun import find_run
+from moescope.configs.rerun import _trains, find_run
 from moescope.configs.stage import Stage
 from moescope.configs.stages import IMPORT, PIPELINE, ROUTE, STAGES, TRAIN, trains_on
 from moescope.configs.typed import take_apart
@@ -45,7 +45,8 @@ def settings(stage: Stage, runs: Path, *words: str) -> Any:
 
 def finish(stage: Stage, runs: Path, *words: str) -> None:
     """Writes a stage's manifest as if it had run with these words."""
-    config = settings(stage, runs, *words)
+    made = settled([stage], runs, *words)
+    config = made.configs[stage.name]
     folder = getattr(config.paths, stage.output)
     folder.mkdir(parents=True, exist_ok=True)
     inputs = {}
@@ -62,6 +63,7 @@ def finish(stage: Stage, runs: Path, *words: str) -> None:
         fingerprint=digest([stage.name, values]),
         files={},
         places=read_places(config.paths),
+        upstream=dict(made.upstream[stage.name]),
         seed=config.seed,
         versions={},
         counts={},
@@ -103,6 +105,64 @@ def test_stages_downstream_know_the_true_source(tmp_path: Path) -> None:
     # upstream is what it is, whatever is typed
     config = settings(TRAIN, tmp_path, "name=csv", "source=sotu", "experiment=debug")
     assert config.source.path == "posts.csv"
+
+
+def test_a_stage_whose_folder_is_gone_is_made_again_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(CORPUS, tmp_path, *CSV, "seed=5")
+    finish(MASK, tmp_path, "name=csv", "masking=span", "masking.probability=0.3")
+    finish(TRAIN, tmp_path, "name=csv", "model.num_hidden_layers=2", "tracking=none")
+    finish(ROUTE, tmp_path, "name=csv")
+    for folder in ("corpus", "dataset", "model"):
+        shutil.rmtree(tmp_path / "csv" / folder)
+    assert _trains(tmp_path / "csv")  # `rerun` makes the model anew
+    config = settings(CORPUS, tmp_path, "name=csv")
+    assert (config.source.name, config.source.path, config.seed) == ("files", "posts.csv", 5)
+    rest = settled([*PIPELINE], tmp_path, "name=csv").configs["train"]
+    assert (rest.masking.name, rest.model.num_hidden_layers) == ("span", 2)
+    assert (rest.tracking.name, rest.source.path) == ("none", "posts.csv")
+    # another source takes the data from under what was trained: it is said, and asked
+    other = settled([CORPUS], tmp_path, "name=csv", "source=sotu")
+    with pytest.raises(UserError, match=r"redoes what \S+/csv/routing holds"):
+        announce([CORPUS], other, consent=False)
+    assert "source.name files → sotu" in capsys.readouterr().err
+    # what is made anew knows it as well
+    finish(CORPUS, tmp_path, "name=csv", "source=sotu")
+    finish(MASK, tmp_path, "name=csv")
+    shutil.rmtree(tmp_path / "csv" / "corpus")
+    assert settings(CORPUS, tmp_path, "name=csv").source.name == "sotu"
+
+
+def test_settings_outlive_a_damaged_manifest_and_a_kill(tmp_path: Path) -> None:
+    finish(CORPUS, tmp_path, *CSV)
+    folder = tmp_path / "csv/corpus"
+    path = folder / "manifest.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"command":""', '"command":"x"'))
+    assert settings(CORPUS, tmp_path, "name=csv").source.path == "posts.csv"
+    # the settings themselves are damaged: nothing is made of defaults in silence
+    path.write_text(whole.replace("posts.csv", "posts.csw"))
+    with pytest.raises(UserError, match=r"csv/corpus/manifest\.json: changed .* are lost with it"):
+        settings(CORPUS, tmp_path, "name=csv", "source.path=posts.csv")
+    assert settings(CORPUS, tmp_path, *CSV).source.path == "posts.csv"
+    assert settings(CORPUS, tmp_path, "name=csv", "force=true").source.name == "pydocs"
+    # killed between two renames
+    path.write_text(whole)
+    folder.rename(folder.with_name(".corpus.replaced"))
+    assert settings(CORPUS, tmp_path, "name=csv").source.path == "posts.csv"
+
+
+def test_manifests_from_before_a_field_was_added_are_read(tmp_path: Path) -> None:
+    finish(CORPUS, tmp_path, *CSV)
+    path = tmp_path / "csv/corpus/manifest.json"
+    content = json.loads(path.read_text())
+    del content["upstream"], content["seal"]
+    path.write_text(json.dumps(content | {"seal": digest(content)}))
+    assert read_manifest(path.parent) is not None
+    path.write_text(json.dumps(content | {"seal": digest(content), "seed": 4}))
+    with pytest.raises(UserError, match="changed since"):
+        read_manifest(path.parent)
 
 
 def test_typed_values_stay_and_the_others_are_remembered(tmp_path: Path) -> None:
