@@ -21,12 +21,14 @@ from .errors import UserError
 from .memory import parse, settle
 from .plugins import load_plugins, named_plugins
 from .progress import console
+from .remembered import OWN
 from .schema import Config
 from .stage import execute
 from .sweep import Sweep
 from .typed import Typed, take_apart
 
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
+SHORT = {"-c": "--cfg", "-cd": "--config-dir"}
 SWEEPS = {"-m", "--multirun"}
 YES = {"-y", "--yes"}
 
@@ -80,7 +82,7 @@ def run_hydra(
     if failures:
         raise failures[0]
     if len(sweep.models) > 1 and any(stage.name == "train" for stage in stages):
-        console.print(sweep.table())
+        console.print(sweep.table(), soft_wrap=False)
     if sweep.failed:
         raise sweep.failure()
     if sweep.names and stages[-1].name == "report":
@@ -92,8 +94,9 @@ def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     flags, words = [], []
     queue = iter(arguments)
     for argument in queue:
-        if argument in FLAGS_WITH_VALUE:
-            flags += [argument, next(queue, "")]
+        flag, equals, value = argument.partition("=")  # --cfg=job is --cfg job, and -c job
+        if flag in FLAGS_WITH_VALUE:
+            flags += [SHORT.get(flag, flag), value if equals else next(queue, "")]
         elif argument.startswith("-"):
             flags.append(argument)
         else:
@@ -103,7 +106,7 @@ def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _own_presets(flags: Sequence[str]) -> list[Path]:
     pairs = pairwise(flags)
-    return [Path(value) for flag, value in pairs if flag in ("--config-dir", "-cd")]
+    return [Path(value) for flag, value in pairs if flag == "--config-dir"]
 
 
 def _taken_over(flags: list[str], typed: Typed) -> tuple[list[str], bool]:
@@ -133,7 +136,29 @@ def _composed(flags: Sequence[str], words: Sequence[str], typed: Typed) -> list[
 def run_stages(
     stages: Sequence[Stage], tree: DictConfig, typed: Typed, command: str, *, yes: bool
 ) -> Config:
-    """Runs the stages of one run; returns the config of the last."""
+    """Runs the stages of one run; returns the config of the last.
+
+    Raises:
+        UserError: a mistake; commands that it advises name the run.
+    """
+    try:
+        return _run_stages(stages, tree, typed, command, yes=yes)
+    except UserError as error:
+        raise UserError(_of_this_run(str(error), tree.name, typed)) from error
+
+
+def _of_this_run(text: str, name: str, typed: Typed) -> str:
+    """Adds to "`moescope mask`", wherever an error advises it, which run is meant."""
+    general = {key: line for key, line in typed.general.items() if key not in ("seed", "force")}
+    words = {"name": f"name={name}"} if general or name != "default" else {}
+    line = shlex.join((words | general | words).values())
+    advised = rf"`moescope ({'|'.join(stage.name for stage in OWN)})`"
+    return re.sub(advised, lambda found: f"`moescope {found[1]} {line}`", text) if line else text
+
+
+def _run_stages(
+    stages: Sequence[Stage], tree: DictConfig, typed: Typed, command: str, *, yes: bool
+) -> Config:
     settled = settle(tree, typed, stages)
     if len(stages) > 1:
         check_together(stages, settled.configs, settled.manifests)

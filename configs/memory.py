@@ -11,6 +11,7 @@ In order, the later wins:
 Sections of stages upstream that the command does not run are always what their manifests say.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from .definition import Stage
@@ -200,5 +202,25 @@ def _is_shared(stage: Stage, config: Config, earlier: Earlier) -> bool:
 
 
 def parse(arguments: Iterable[str]) -> list[Override]:
-    """Reads overrides, in order; flags are left out."""
-    return OverridesParser.create().parse_overrides([a for a in arguments if a[:1] != "-"])
+    """Reads overrides, in order; flags are left out.
+
+    Raises:
+        UserError: a word that is none; names it.
+    """
+    parser = OverridesParser.create()
+    return [_parsed(parser, word) for word in arguments if word[:1] != "-"]
+
+
+def _parsed(parser: OverridesParser, word: str) -> Override:
+    try:
+        return parser.parse_override(word)
+    except HydraException as error:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"{word}: settings are typed as KEY=VALUE") from error
+        # a backslash is taken for itself but before a quote
+        whole = re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + m[2].replace('"', '\\"'), value)
+        raise UserError(
+            f"{word}: {value!r} cannot be read; text with brackets, commas or quotes goes into "
+            f"two pairs of quotes: '{key}=\"{whole}\"'"
+        ) from error

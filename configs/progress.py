@@ -16,7 +16,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(stderr=True, highlight=False)
+# lines stay whole and as they are: paths and topics may hold [brackets] and :colons:
+console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class RateColumn(ProgressColumn):

@@ -29,7 +29,9 @@ def rerun_pipeline(
     folder, *overrides = words
     runs = next((w.partition("=")[2] for w in overrides if w.startswith("paths.runs=")), "runs")
     run = find_run(folder, Path(runs))
-    names = [f"name={quoted(run.name)}", f"paths.runs={quoted(str(run.parent))}"]
+    names = [f"name={quoted(run.name)}"]
+    if run.parent != Path("runs"):
+        names.append(f"paths.runs={quoted(str(run.parent))}")
     rest = [word for word in overrides if not word.startswith(("name=", "paths.runs="))]
     stages = [stage for stage in PIPELINE if stage.name != "train" or _trains(run)]
     run_hydra(stages, [*flags, *names, *rest], program.replace("NAME", folder), explain)

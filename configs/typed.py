@@ -1,7 +1,7 @@
 """What a command line says: presets that are named, and single values."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,14 @@ class Typed:
         values: single values of sections, in order.
         named: sections that a preset replaces.
         partial: what presets of several sections say besides, e.g. `setting=length64_mask05`.
-        general: keys of the command itself that are set, e.g. "name", "paths.corpus".
+        general: keys of the command itself that are set, e.g. "paths.corpus" → "paths.corpus=x".
         experiment: whether an experiment is named.
     """
 
     values: Sequence[Override] = ()
     named: frozenset[str] = frozenset()
     partial: Sequence[dict[str, Any]] = ()
-    general: frozenset[str] = frozenset()
+    general: Mapping[str, str] = field(default_factory=dict)
     experiment: bool = False
 
     def sets(self, key: str) -> bool:
@@ -50,7 +50,7 @@ def take_apart(overrides: Sequence[Override], folders: Sequence[Path] = ()) -> T
         UserError: a section is to have no preset.
     """
     values, partial = [], []
-    named, general = set(), set()
+    named, general = set(), {}
     for override in overrides:
         key, choice = override.key_or_group, override.value()
         section = key.partition(".")[0]
@@ -65,11 +65,11 @@ def take_apart(overrides: Sequence[Override], folders: Sequence[Path] = ()) -> T
                 named |= _replaced_by(content)
                 partial.append({k: v for k, v in content.items() if k in Config.model_fields})
         elif section in GENERAL:
-            general.add(key)
+            general[key] = override.input_line or key
         else:
             values.append(override)
     experiment = any(o.key_or_group == "experiment" and o.value() is not None for o in overrides)
-    return Typed(values, frozenset(named), partial, frozenset(general), experiment)
+    return Typed(values, frozenset(named), partial, general, experiment)
 
 
 def is_group(override: Override, folders: Sequence[Path] = ()) -> bool:

@@ -31,7 +31,8 @@ def answer(arguments: list[str]) -> None:
     names = request.settings.models or [str(model)]
     if not request.settings.models and not model.is_dir():
         raise UserError(
-            f"{model}: no model there; run `moescope train` first, or name others with models=[...]"
+            f"{model}: no model there; run `moescope train name={request.config.name}` first, or "
+            "name others with models=[...]"
         )
     later("moescope.inference.generation.session:hold_session")(request, names)
 

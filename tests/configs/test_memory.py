@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from hydra import compose, initialize_config_module
 
 from moescope.configs.changes import announce
 from moescope.configs.errors import UserError
-from moescope.configs.hydra_run import _composed
+from moescope.configs.hydra_run import _composed, _of_this_run, divide
 from moescope.configs.load import load_config
 from moescope.configs.manifest import Manifest, digest, hash_folder, read_manifest
 from moescope.configs.memory import Settled, parse, settle
@@ -304,6 +305,33 @@ def test_a_section_without_a_preset_is_refused(tmp_path: Path) -> None:
 def test_a_values_list_without_m_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"seed.*-m|needs? -m"):
         settings(TRAIN, tmp_path, "train.learning_rate=1,2")
+
+
+@pytest.mark.parametrize("name", ["posts (1).csv", "[b] :car: x", 'a"b(', "a\\b{", "a{\\"])
+def test_a_value_that_cannot_be_read_is_named_with_what_helps(name: str) -> None:
+    with pytest.raises(UserError, match=r"cannot be read; .* two pairs of quotes: ") as refused:
+        parse([f"source.path={name}"])
+    advised = str(refused.value).partition("quotes: ")[2]
+    assert parse(shlex.split(advised))[0].value() == name
+    with pytest.raises(UserError, match="mine: settings are typed as KEY=VALUE"):
+        parse(["mine"])
+
+
+def test_flags_are_understood_in_every_spelling() -> None:
+    for words in (["--cfg", "job"], ["--cfg=job"], ["-c", "job"]):
+        assert divide(["name=a", *words, "-m"]) == (["--cfg", "job", "-m"], ["name=a"])
+    assert divide(["--config-dir=x"]) == divide(["-cd", "x"])
+
+
+def test_advised_commands_name_the_run(tmp_path: Path) -> None:
+    text = "x: no corpus; run `moescope corpus` first"
+    for words, expected in (
+        (["name=mine", "force=true", "seed=3"], "`moescope corpus name=mine`"),
+        (["paths.runs=a b"], "`moescope corpus name=default 'paths.runs=a b'`"),
+        (["force=true"], "`moescope corpus`"),
+    ):
+        name = words[0].removeprefix("name=") if words[0].startswith("name=") else "default"
+        assert expected in _of_this_run(text, name, take_apart(parse(words)))
 
 
 def test_the_real_command_line_remembers(command: Command, tmp_path: Path) -> None:
