@@ -38,7 +38,19 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         description="auto = bf16 autocast where the GPU has it, else fp32"
     )
+    tf32: bool = Field(
+        description="float32 products on a GPU in TF32: several times as fast, 10 bits of mantissa"
+    )
     compile: bool = Field(description="torch.compile the model")
+    gradient_checkpointing: bool = Field(
+        description="compute each block again in the backward pass: less memory, a third more work"
+    )
+    attention: Literal["auto", "eager", "sdpa", "flex_attention", "flash_attention_2"] = Field(
+        description="auto = sdpa; the last two serve packed documents without a mask, on CUDA only"
+    )
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
+        description="where to train; auto = cuda, else mps, else cpu"
+    )
     group_by_length: bool = Field(description="batch examples of similar length together")
     num_workers: int = Field(ge=0, le=1024, description="data-loading processes")
     log_every: int = Field(ge=1, le=1_000_000_000, description="steps between training log lines")

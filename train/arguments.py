@@ -5,16 +5,60 @@ from typing import Literal
 
 import torch
 from transformers import TrainingArguments
+from transformers.utils import is_flash_attn_2_available, is_torch_tf32_available
 
+from ..configs.errors import UserError
 from ..configs.schema import Config
 from ..configs.schema_train import Train
+
+
+def device_of(settings: Train) -> str:
+    """Resolves `train.device`.
+
+    Raises:
+        UserError: PyTorch sees no such device.
+    """
+    seen = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    found = [name for name, is_there in seen.items() if is_there]
+    if settings.device == "auto":
+        return found[0]
+    if settings.device not in found:
+        raise UserError(
+            f"train.device={settings.device}: PyTorch sees no such device here; "
+            f"choose {' or '.join(found)}, or auto"
+        )
+    return settings.device
+
+
+def check_machine(settings: Train) -> None:
+    """Refuses a device that is not there and an attention that cannot train on it.
+
+    Raises:
+        UserError: names the setting, and what would be accepted.
+    """
+    device, kind = device_of(settings), settings.attention
+    if kind not in ("flex_attention", "flash_attention_2"):
+        return
+    if device != "cuda":
+        raise UserError(f"train.attention={kind} trains on CUDA only, not on {device}; choose sdpa")
+    if kind == "flash_attention_2" and precision_of(settings) != "bf16":
+        raise UserError(
+            f"train.attention={kind} computes in bf16; set train.precision=bf16, or choose sdpa"
+        )
+    if kind == "flash_attention_2" and not is_flash_attn_2_available():
+        raise UserError(f"train.attention={kind}: install flash-attn, or choose sdpa")
 
 
 def precision_of(settings: Train) -> Literal["fp32", "bf16"]:
     """Resolves `train.precision`: auto is bf16 where the GPU has it."""
     if settings.precision != "auto":
         return settings.precision
-    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp32"
+    on_cuda = device_of(settings) == "cuda"
+    return "bf16" if on_cuda and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def training_arguments(config: Config, precision: str | None = None) -> TrainingArguments:
@@ -25,7 +69,8 @@ def training_arguments(config: Config, precision: str | None = None) -> Training
         precision: "fp32" or "bf16"; None = what `train.precision` says here.
     """
     settings = config.train
-    on_cuda = torch.cuda.is_available()
+    device = device_of(settings)
+    on_cuda = device == "cuda"
     return TrainingArguments(
         output_dir=str(config.paths.checkpoints),
         per_device_train_batch_size=settings.batch_size,
@@ -39,7 +84,10 @@ def training_arguments(config: Config, precision: str | None = None) -> Training
         max_grad_norm=settings.max_grad_norm,
         optim="adamw_torch_fused",
         bf16=(precision or precision_of(settings)) == "bf16",
-        use_cpu=not on_cuda and not torch.backends.mps.is_available(),  # or bf16 wants a GPU
+        use_cpu=device == "cpu",  # or bf16 wants a GPU
+        tf32=settings.tf32 if on_cuda and is_torch_tf32_available() else None,
+        activation_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         torch_compile=settings.compile,
         logging_steps=settings.log_every,
         logging_nan_inf_filter=False,  # it reads the loss back at every step

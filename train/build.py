@@ -13,6 +13,7 @@ from ..configs.schema_model import MaskedRouter, ModelSection
 from ..data_processors.metadata_values import resolve_values
 from ..data_processors.tokenizers import tokenizer_facts, tokenizer_hash
 from ..model import MoescopeConfig, MoescopeExperts, MoescopeForCausalLM, MoescopeForMaskedLM
+from .arguments import check_machine
 from .start import load_start
 
 LanguageModel = MoescopeForMaskedLM | MoescopeForCausalLM
@@ -42,16 +43,21 @@ def build_model(
     architecture = _architecture(config, router, **vocabulary, **ends)
     kind = MoescopeForCausalLM if architecture.is_causal else MoescopeForMaskedLM
     if config.train.start_from is None:
-        return kind(architecture)
-    return load_start(config.train.start_from, architecture, kind, dataset)
+        model = kind(architecture)
+    else:
+        model = load_start(config.train.start_from, architecture, kind, dataset)
+    if config.train.attention != "auto":
+        model.set_attn_implementation(config.train.attention)
+    return model
 
 
 def check_architecture(config: Config) -> None:
-    """Refuses settings of model and router that contradict each other; needs no dataset.
+    """Refuses settings that contradict each other or this machine; needs no dataset.
 
     Raises:
         UserError: names the keys and their values.
     """
+    check_machine(config.train)
     router = config.router.model_dump(exclude={"top_k"})
     if isinstance(config.router, MaskedRouter) and not config.router.values:
         # the dataset will say which values there are

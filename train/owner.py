@@ -13,6 +13,7 @@ from .sealed import DamageError, Sealed
 OWNER_FILE = "run.json"
 SECTIONS = {"model", "router", "balance", "train", "seed"}
 WATCHING = ("num_workers", "log_every", "eval_every", "eval_examples")  # no weight depends on them
+MACHINE = ("gradient_checkpointing", "attention", "device")  # the same sums, in another order
 HORIZON = ("max_steps", "epochs", "early_stopping")
 ELSEWHERE = ("start_from", "batch_size", "gradient_accumulation", "precision")  # other fields below
 
@@ -59,7 +60,7 @@ def owner_of(
 ) -> Owner:
     """Says whose checkpoints a command's are."""
     settings = config.model_dump(mode="json", include=SECTIONS)
-    aside = {*WATCHING, *HORIZON, *ELSEWHERE}
+    aside = {*WATCHING, *MACHINE, *HORIZON, *ELSEWHERE}
     settings["train"] = {k: v for k, v in settings["train"].items() if k not in aside}
     train = config.train
     return Owner(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, TrainingArguments
+from transformers.utils.generic import maybe_autocast
 
 from ..configs.errors import UserError
 from ..configs.schema_train import Train
@@ -161,7 +162,7 @@ class MoescopeTrainer(ResumableTrainer):
         loss, outputs = super().compute_loss(model, arguments, True, num_items_in_batch)
         mask = inputs["attention_mask"]
         # losses and sums in float32 whatever the autocast
-        with torch.autocast(mask.device.type, enabled=False):
+        with maybe_autocast(mask.device.type, enabled=False):
             balance = self._balance_losses(outputs, mask, self.balance_scope)
             share = mask.sum() / self._step_tokens
             for name, coefficient in self.coefficients.items():
@@ -318,6 +319,7 @@ class MoescopeTrainer(ResumableTrainer):
             dataset,
             batch_sampler=batches[self.args.process_index :: self.args.world_size],
             collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
         for batch in loader:

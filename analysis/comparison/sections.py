@@ -21,7 +21,10 @@ from .seeds import ALPHA, MEASURES
 from .settings import Settings, setting_text
 
 MAX_SETTINGS = 9  # small plots per figure
-NOT_SWEPT = ("tracking.", "paths.", "report.", "route.batch_size", "train.num_workers")
+NOT_SWEPT = (
+    *("tracking.", "paths.", "report.", "route.batch_size", "train.num_workers"),
+    *("train.device", "train.attention", "train.gradient_checkpointing"),
+)
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,15 @@ def test_a_run_killed_after_its_last_checkpoint_takes_no_step(
 
 @pytest.mark.parametrize(
     "change",
-    ["train.log_every=3", "train.eval_every=3", "train.num_workers=1", "train.eval_examples=7"],
+    [
+        "train.log_every=3",
+        "train.eval_every=3",
+        "train.num_workers=1",
+        "train.eval_examples=7",
+        "train.gradient_checkpointing=true",
+        "train.attention=sdpa",
+        "train.device=cpu",
+    ],
 )
 def test_what_touches_no_weight_keeps_the_checkpoints(
     resuming: MakeConfig, straight: tuple[Config, Manifest], change: str
