@@ -25,9 +25,9 @@ def check_together(
     for stage in stages:
         config, finished = configs[stage.name], manifests.get(stage.name)
         if finished is None or finished.config_hash != digest(stage.settings(config)):
-            if stage.name == "train":
+            if stage.name == "train" and len(stages) > 1:
                 _check_masks(config)
-            if stage.name == "route":
+            if stage.name == "route" and len(stages) > 1:
                 _check_route(config)
             stage.check(config)
 

@@ -160,7 +160,7 @@ def _run_stages(
     stages: Sequence[Stage], tree: DictConfig, typed: Typed, command: str, *, yes: bool
 ) -> Config:
     settled = settle(tree, typed, stages)
-    if len(stages) > 1:
+    if stages[-1] in OWN:
         check_together(stages, settled.configs, settled.manifests)
     announce(stages, settled, consent=yes or bool(tree.force))
     config = settled.configs[stages[-1].name]

@@ -57,15 +57,12 @@ class Manifest(BaseModel):
     def sealed(self) -> "Manifest":
         """Returns the manifest with the hash of all its other fields."""
         as_read = Manifest.model_validate_json(self.model_dump_json())  # a NaN becomes null
-        return as_read.model_copy(update={"seal": as_read._hash()})
+        return as_read.model_copy(update={"seal": _seal(as_read.model_dump(mode="json"))})
 
-    def is_intact(self) -> bool:
-        """Whether no field has changed since it was sealed."""
-        return self.seal == self._hash()
 
-    def _hash(self) -> str:
-        # fields that are newer than the manifest are left out: it keeps its hash
-        return digest(self.model_dump(mode="json", exclude={"seal"}, exclude_unset=True))
+def _seal(content: Mapping[str, Any]) -> str:
+    """Hashes what a manifest holds: one of a version with other fields is found whole, too."""
+    return digest({name: value for name, value in content.items() if name != "seal"})
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -92,7 +89,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{path}: damaged; {again}") from error
-    if not manifest.is_intact():
+    if manifest.seal != _seal(content):
         raise UserError(f"{path}: changed since it was written; {again}")
     return manifest
 
