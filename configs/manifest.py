@@ -103,8 +103,9 @@ def read_settings(folder: Path) -> Earlier | None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return None
     config, side = content.get("config"), content.get("side", {})
-    whole = isinstance(config, dict) and digest(config) == content.get("config_hash")
-    return Earlier(config=config, side=side if isinstance(side, dict) else {}) if whole else None
+    if not isinstance(config, dict) or digest(config) != content.get("config_hash"):
+        return None
+    return Earlier(config=config, side=side if isinstance(side, dict) else {})
 
 
 def stage_of(folder: Path) -> str | None:

@@ -117,7 +117,7 @@ def _laid(
         if name in facts or name not in typed.named:
             tree[name] = OmegaConf.create(_filled(tree[name], section, name))
     for preset in typed.partial:
-        tree = OmegaConf.merge(tree, {k: v for k, v in preset.items() if k not in facts})
+        tree.merge_with({k: v for k, v in preset.items() if k not in facts})
     for override in typed.values:
         if override.key_or_group.partition(".")[0] not in facts:
             apply(tree, override)
@@ -126,9 +126,10 @@ def _laid(
 
 def _plain(tree: DictConfig) -> DictConfig:
     """Resolves the paths, so that one of them can change, and opens the tree."""
-    tree = OmegaConf.create(OmegaConf.to_container(tree, resolve=False))
-    OmegaConf.resolve(tree.paths)
-    return tree
+    plain = OmegaConf.create(OmegaConf.to_container(tree, resolve=False))
+    assert isinstance(plain, DictConfig)
+    OmegaConf.resolve(plain.paths)
+    return plain
 
 
 def apply(tree: DictConfig, override: Override) -> None:

@@ -190,12 +190,16 @@ def add_choice(section: str, settings: type[Section]) -> None:
     (name,) = get_args(settings.model_fields["name"].annotation)
     if any(name in get_args(kind.model_fields["name"].annotation) for kind in kinds):
         raise ValueError(f"there is a {section} named {name!r}")
-    union = Union[(*kinds, settings)]
-    field = FieldInfo.from_annotation(Annotated[union, Field(discriminator="name")])
-    _replace(section, field)
+    union: Any = Union.__getitem__((*kinds, settings))  # a type that is made at run time
+    _replace(section, _chosen_by_name(union))
     defaults = {key: _default(field) for key, field in settings.model_fields.items()}
     ConfigStore.instance().store(group=section, name=name, node={**defaults, "name": name})
     note(section, name)
+
+
+def _chosen_by_name(union: Any) -> FieldInfo:
+    choice: Any = Annotated[union, Field(discriminator="name")]
+    return FieldInfo.from_annotation(choice)
 
 
 def add_setting(section: str, name: str, info: Any) -> None:
@@ -246,8 +250,8 @@ def _store_defaults(values: Mapping[str, Mapping[str, Any]]) -> None:
 
 def kinds_of(section: str) -> TypeAdapter[Any]:
     """Validates a section of which one kind is chosen, those of plugins among them."""
-    info = Config.model_fields[section]
-    return TypeAdapter(Annotated[info.annotation, Field(discriminator="name")])
+    choice: Any = Config.model_fields[section].annotation
+    return TypeAdapter(Annotated[choice, Field(discriminator="name")])
 
 
 def choices_of(section: str) -> dict[str, str]:
@@ -301,11 +305,12 @@ def section_of(
         key: (type(value) if value is not None else Any, Field(value, description=key))
         for key, value in defaults.items()
     }
+    literal: Any = Literal.__getitem__(name)
     return create_model(
         f"{name.title().replace('_', '')}Settings",
         __base__=base,
         __doc__=doc,
-        name=(Literal[name], name),
+        name=(literal, name),
         **fields,
         **own,
     )

@@ -59,8 +59,8 @@ def read_sources(stage: Stage, config: Config) -> Sources:
         verify(getattr(config.paths, stage.inputs[name]), manifest)
         _verify_beside(config, manifest)
     for folder in stage.folders(config):
-        if (manifest := read_manifest(folder)) is not None:
-            verify(folder, manifest)
+        if (beside := read_manifest(folder)) is not None:
+            verify(folder, beside)
     hashes = {name: manifest.fingerprint for name, manifest in manifests.items()}
     hashes |= plugin_hashes(stage.sections, config)
     return Sources(manifests, hashes | dict(stage.external(config)))

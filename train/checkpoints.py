@@ -189,8 +189,8 @@ class CheckpointFolder:
             except DamageError as error:
                 damage.append(error)
                 continue
-            for error in damage:
-                console.print(f"train: {error}; going back to {folder.name}", soft_wrap=True)
+            for found in damage:
+                console.print(f"train: {found}; going back to {folder.name}", soft_wrap=True)
             return Checkpoint(folder, record, self._best_before(record))
         if damage:
             raise UserError(

@@ -71,7 +71,8 @@ class ResumableTrainer(Trainer):
             self.accelerator.prepare_model(self.model, evaluation_mode=True)
 
     def _set_best(self, best: Record) -> None:
-        self.state.best_global_step, self.state.best_metric = best.step, best.loss
+        self.state.best_global_step = best.step  # type: ignore[assignment]  (None at first)
+        self.state.best_metric = best.loss
 
     def _init_training_state(self, max_steps: int, *arguments: Any) -> tuple[int, int]:
         trained = super()._init_training_state(max_steps, *arguments)
@@ -89,10 +90,13 @@ class ResumableTrainer(Trainer):
         if checkpoint is None:
             return
         # the checkpoint holds the rate of its own number of steps, which may now be another
-        factor = self.lr_scheduler.lr_lambdas[0](self.lr_scheduler.last_epoch)
+        schedule = self.lr_scheduler
+        assert schedule is not None
+        assert self.optimizer is not None
+        factor = schedule.lr_lambdas[0](schedule.last_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        self.lr_scheduler._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Writes a whole checkpoint or none, with hashes; no path in it is absolute."""
@@ -116,9 +120,10 @@ class ResumableTrainer(Trainer):
 
     def _export_callbacks(self) -> None:
         """Puts the state of early stopping, and the control's, into what is saved."""
+        kept: Any = self.state.stateful_callbacks  # a dict by now, whatever its declaration says
         for callback in [*self.callback_handler.callbacks, self.control]:
             if isinstance(callback, ExportableState):
-                self.state.stateful_callbacks[type(callback).__name__] = callback.state()
+                kept[type(callback).__name__] = callback.state()
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Writes weights and config alone; the base class adds a pickle of its arguments."""
