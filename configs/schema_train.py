@@ -7,6 +7,9 @@ from pydantic import Field
 
 from .section import Section
 
+WATCHING = ("num_workers", "log_every", "eval_every", "eval_examples")  # no weight depends on them
+MACHINE = ("gradient_checkpointing", "attention", "device")  # the same sums, in another order
+
 
 class Train(Section):
     """Optimisation, evaluation, checkpoints."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from .schema_train import MACHINE, WATCHING
 from .stage import Stage, later
 
 
@@ -14,8 +15,7 @@ def trains_on(name: str, old: Any, new: Any) -> bool:
     """Whether training goes on from its checkpoints although a setting has changed."""
     if name in ("train.max_steps", "train.epochs"):
         return old is not None and new is not None and new > old
-    watching = ("num_workers", "log_every", "eval_every", "eval_examples")
-    return name in [f"train.{setting}" for setting in watching]
+    return name in [f"train.{setting}" for setting in (*WATCHING, *MACHINE)]
 
 
 CORPUS = Stage(

@@ -80,7 +80,8 @@ class MoescopeExperts(ExpertWeights):
         Our path for CPU stays in float32: most CPUs are slower in bf16.
         """
         dtype = autocast_dtype(hidden_states.device)
-        fused = self.config._experts_implementation == "moescope_cpu" and runs_fused(hidden_states)
+        implementation = self.config._experts_implementation  # type: ignore[union-attr]
+        fused = implementation == "moescope_cpu" and runs_fused(hidden_states)
         if dtype is None or fused:
             return super().forward(hidden_states, top_k_index, top_k_weights)
         # the decorator's forward looks only at attributes of what it is given as `self`
@@ -303,7 +304,7 @@ class MoescopeLMHeadModel(MoescopePreTrainedModel):
         rows: Tensor | None,
         num_items: Any,
         output_logits: bool,
-    ) -> dict[str, Tensor | None]:
+    ) -> dict[str, Any]:
         """Loss and logits, at the flat positions `rows` (M,) or everywhere when None."""
         if rows is not None:
             hidden_states = hidden_states.flatten(0, 1)[rows]

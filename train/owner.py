@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 from ..configs.manifest import Manifest
 from ..configs.schema import Config
+from ..configs.schema_train import MACHINE, WATCHING
 from .fingerprints import start_fingerprint
 from .sealed import DamageError, Sealed
 
 OWNER_FILE = "run.json"
 SECTIONS = {"model", "router", "balance", "train", "seed"}
-WATCHING = ("num_workers", "log_every", "eval_every", "eval_examples")  # no weight depends on them
-MACHINE = ("gradient_checkpointing", "attention", "device")  # the same sums, in another order
 HORIZON = ("max_steps", "epochs", "early_stopping")
 ELSEWHERE = ("start_from", "batch_size", "gradient_accumulation", "precision")  # other fields below
 

@@ -71,8 +71,8 @@ class ResumableTrainer(Trainer):
             self.accelerator.prepare_model(self.model, evaluation_mode=True)
 
     def _set_best(self, best: Record) -> None:
-        self.state.best_global_step = best.step  # type: ignore[assignment]  (None at first)
-        self.state.best_metric = best.loss
+        state: Any = self.state  # its fields are None at first
+        state.best_global_step, state.best_metric = best.step, best.loss
 
     def _init_training_state(self, max_steps: int, *arguments: Any) -> tuple[int, int]:
         trained = super()._init_training_state(max_steps, *arguments)
@@ -82,7 +82,7 @@ class ResumableTrainer(Trainer):
             self.control.should_training_stop = False
             for callback in self.callback_handler.callbacks:
                 if isinstance(callback, EarlyStoppingCallback):
-                    callback.early_stopping_patience = self.settings.early_stopping
+                    callback.early_stopping_patience = self.settings.early_stopping  # type: ignore[assignment]
         return trained
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
