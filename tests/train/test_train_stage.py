@@ -194,7 +194,7 @@ def test_workers_and_length_groups_do_not_change_what_is_learnt(make_config: Mak
 
 
 def test_divergence_is_said_in_one_line(make_config: MakeConfig) -> None:
-    config = make_config("tracking=none", "train.learning_rate=1e30", "train.warmup=0")
+    config = make_config("tracking=none", "train.learning_rate=1000", "train.warmup=0")
     with pytest.raises(UserError, match=r"loss is nan at step \d+.*train\.learning_rate"):
         train(config)
 
