@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ...configs.errors import UserError
 from ...inference.store.reader import RoutingStore
@@ -92,3 +94,16 @@ def document_counts(store: RoutingStore, groups: Mapping[str, str] | None = None
         masked_tokens=frame["num_masked"].to_numpy(np.int64)[order],
         groups=[groups.get(name, name) for name in ids] if groups else None,
     )
+
+
+def rows_of(numbers: Any, documents: pd.DataFrame, data: DocumentCounts) -> np.ndarray:
+    """Row in `data` of each document that a table of the store names by number; −1 for none.
+
+    Args:
+        numbers: of documents (N).
+        documents: documents.parquet, which names them.
+        data: per-document counts, sorted by name.
+    """
+    row_of_id = {name: row for row, name in enumerate(data.ids)}
+    row_of = documents.set_index("document")["id"].astype(str).map(row_of_id)
+    return pd.Series(numbers).map(row_of).fillna(-1).to_numpy(np.int64)

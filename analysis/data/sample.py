@@ -6,7 +6,7 @@ import numpy as np
 
 from ...data_processors.mask_kinds import MaskKind
 from ...inference.store.reader import RoutingStore
-from .documents import DocumentCounts
+from .documents import DocumentCounts, rows_of
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,7 @@ class TokenSample:
 
 def token_sample(store: RoutingStore, data: DocumentCounts) -> TokenSample:
     """Takes the untouched tokens of the sampled documents out of a store."""
-    names = store.documents.set_index("document")["id"].astype(str)
-    row_of_id = {name: row for row, name in enumerate(data.ids)}
-    numbers = store.sample["document"].to_numpy()
-    row_of = {number: row_of_id.get(names[number], -1) for number in np.unique(numbers)}
-    rows = np.array([row_of[number] for number in numbers.tolist()], dtype=np.int64)
+    rows = rows_of(store.sample["document"].to_numpy(), store.documents, data)
     own = np.flatnonzero((store.sample["mask_kind"].to_numpy() == MaskKind.UNTOUCHED) & (rows >= 0))
     positions = store.sample["position"].to_numpy(np.int64)
     own = own[np.lexsort((positions[own], rows[own]))]

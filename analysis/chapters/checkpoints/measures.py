@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...data.documents import DocumentCounts
+from ...data.documents import DocumentCounts, rows_of
 from ...data.run import RunData
 from ...statistics.bootstrap import interval
 from ...statistics.draws import Draws
@@ -43,9 +43,7 @@ def routing_saturation(
         is at most 0.1), `moving` (whether 0.8 of the way lie above `high`), `choices` (finally
         chosen slots compared), `groups`, `documents`. Empty without snapshots.
     """
-    row_of = {name: row for row, name in enumerate(data.ids)}
-    names = documents.set_index("document")["id"].astype(str)
-    frame = saturation.assign(row=[row_of.get(names[d], -1) for d in saturation["document"]])
+    frame = saturation.assign(row=rows_of(saturation["document"].to_numpy(), documents, data))
     frame = frame[frame["row"] >= 0]
     numbers = pd.factorize(np.asarray(groups if groups else data.ids, dtype=object))[0]
     places = np.unique(numbers, return_index=True)[1][numbers]  # first row of each one's group

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...data.documents import DocumentCounts
+from ...data.documents import DocumentCounts, rows_of
 from ...data.run import RunData
 from ...statistics.contrasts import (
     own_weights,
@@ -60,12 +60,9 @@ def knockout_losses(
         data: per-document counts.
         groups: (D) group of each document of `data`; None = each its own.
     """
-    row_of = {name: row for row, name in enumerate(data.ids)}
-    names = documents.set_index("document")["id"].astype(str)
     frame = knockout.drop_duplicates(["layer", "expert", "document"])
-    rows = [row_of.get(names[number], -1) for number in frame["document"]]
     table = (
-        frame.assign(row=rows)
+        frame.assign(row=rows_of(frame["document"].to_numpy(), documents, data))
         .query("row >= 0")
         .pivot_table(index=["layer", "expert"], columns="row", values="loss_change")
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ...data.documents import DocumentCounts
+from ...data.documents import DocumentCounts, rows_of
 from ...statistics.bootstrap import interval
 
 
@@ -35,9 +35,7 @@ def condition_losses(
         `labels`. Empty without conditions.
     """
     columns = ["chosen", "own", "perplexity", "low", "high", "change", "change_low", "change_high"]
-    row_of = {name: row for row, name in enumerate(data.ids)}
-    ids = documents.set_index("document")["id"].astype(str)
-    frame = conditions.assign(row=[row_of.get(ids[d], -1) for d in conditions["document"]])
+    frame = conditions.assign(row=rows_of(conditions["document"].to_numpy(), documents, data))
     frame = frame[(frame["row"] >= 0) & (frame["own"] >= 0)]
     if frame.empty:
         return pd.DataFrame(columns=[*columns, "blocks", "documents", "labels"])
