@@ -29,7 +29,7 @@ class Earlier(BaseModel):
     @property
     def seed(self) -> int:
         """The seed, which is among the settings."""
-        return int(self.config["seed"])
+        return int(self.config.get("seed", 0))
 
 
 class Manifest(BaseModel):

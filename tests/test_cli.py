@@ -141,7 +141,7 @@ def test_checkpoint_and_dataset_must_match(
     command: Command, debug_run: Path, tmp_path: Path
 ) -> None:
     overrides = with_run(debug_run, tmp_path, "corpus", "model")
-    done = command("mask", *overrides, "tokenizer.vocab_size=600")
+    done = command("mask", *overrides, "tokenizer.vocab_size=600", "--yes")
     assert done.returncode == 0, done.stderr
     refused(command("route", *overrides, "tokenizer.vocab_size=600"), "tokenizer")
 

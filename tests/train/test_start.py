@@ -71,7 +71,7 @@ def test_training_starts_from_the_upcycled_weights(upcycled: Path, command: Comm
 def test_a_folder_without_a_finished_stage_is_refused(upcycled: Path, command: Command) -> None:
     place = f"paths.runs={upcycled.parent}"
     start = f"train.start_from={upcycled / 'exported'}"
-    done = command("train", *SMALL, place, start)
+    done = command("train", *SMALL, place, start, "--yes")
     refused(done, "exported", "no finished import or train stage there", "moescope import")
 
 
