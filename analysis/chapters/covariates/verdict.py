@@ -13,6 +13,8 @@ from .measures import CovariatesRecord as Record
 from .measures import WithinStrata
 from .section import derived_text
 
+AS_MUCH = 0.8  # of the topic's share: estimates so near are not told apart
+
 
 def covariate_sentences(record: Record, design: Design) -> Iterator[Sentence]:
     """Which covariates explain as much as the topic, and the topic within their strata."""
@@ -26,7 +28,7 @@ def covariate_sentences(record: Record, design: Design) -> Iterator[Sentence]:
 
 
 def _compared(frame: pd.DataFrame) -> Iterator[Sentence]:
-    """In the most topical layer: what explains at least as much as the topic does."""
+    """In the most topical layer: what explains about as much as the topic does, or more."""
     if "null_high" not in frame:
         return
     topics = frame[frame.by == "topic"].dropna(subset=["share"])
@@ -36,16 +38,16 @@ def _compared(frame: pd.DataFrame) -> Iterator[Sentence]:
     own = frame[(frame.layer == top.layer) & frame.null_high.notna() & frame.share.notna()]
     if own.empty:
         return
-    above = own[(own.share >= top.share) & (own.share > own.null_high)]
+    above = own[(own.share >= AS_MUCH * top.share) & (own.share > own.null_high)]
     names = [f"the {row.by} ({percent(row.share)})" for row in rows(above)]
     where = f"in layer {top.layer}, the most topical"
     if not names and top.share <= 0:
         return
-    claim = f"No covariate explains as much of the routing as the topic does {where}."
+    claim = f"No covariate explains nearly as much of the routing as the topic does {where}."
     if names:
         claim = (
-            f"{capital(listing(names))} explain{'s' if len(names) == 1 else ''} as much of the "
-            f"routing as the topic ({percent(max(top.share, 0.0))}) {where}: the two may not be "
+            f"{capital(listing(names))} explain{'s' if len(names) == 1 else ''} about as much of "
+            f"the routing as the topic ({percent(max(top.share, 0.0))}) {where}: the two may not be "
             "told apart."
         )
     details = "; ".join(

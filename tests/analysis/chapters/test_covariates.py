@@ -139,11 +139,16 @@ def test_sentences_name_what_explains_as_much() -> None:
     (above,) = said(with_topic(frame, 0.001))
     assert above.tone == "warning"
     assert above.claim.startswith("The language (")
-    assert "explains as much of the routing as the topic (0.10%)" in above.claim
+    assert "explains about as much of the routing as the topic (0.10%)" in above.claim
     (below,) = said(with_topic(frame, 0.9))
     assert below.tone == "fact"
-    assert below.claim.startswith("No covariate explains as much")
+    assert below.claim.startswith("No covariate explains nearly as much")
     assert said(with_topic(explained(), -0.1)) == []
+    share = float(frame[frame.by == "language"].share.iloc[0])
+    (near,) = said(with_topic(frame, 1.1 * share))  # no two estimates that near are told apart
+    assert near.tone == "warning"
+    (far,) = said(with_topic(frame, 1.4 * share))
+    assert far.tone == "fact"
 
 
 @pytest.mark.parametrize(
