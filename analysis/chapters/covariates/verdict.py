@@ -47,8 +47,8 @@ def _compared(frame: pd.DataFrame) -> Iterator[Sentence]:
     if names:
         claim = (
             f"{capital(listing(names))} explain{'s' if len(names) == 1 else ''} about as much of "
-            f"the routing as the topic ({percent(max(top.share, 0.0))}) {where}: the two may not be "
-            "told apart."
+            f"the routing as the topic ({percent(max(top.share, 0.0))}) {where}: the two may not "
+            "be told apart."
         )
     details = "; ".join(
         f"{row.by} {percent(row.share)} (exchanged: 97.5% below {percent(row.null_high)}; "
