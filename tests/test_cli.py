@@ -155,7 +155,15 @@ def test_checkpoint_and_dataset_must_match(
             ("router.column=topic", "router.values=[topic_0]", "model.num_experts=2"),
             ["document", "unknown value 'topic_", "topic_0"],
         ),
-        (("router.column=topic", "router.top_k=1", "router.shared=3"), ["4 values", "1 expert"]),
+        (
+            (
+                "router.column=topic",
+                "router.top_k=1",
+                "router.renormalise=false",
+                "router.shared=3",
+            ),
+            ["4 values", "1 expert"],
+        ),
     ],
     ids=["no dates", "no such column", "unknown label", "too few experts"],
 )

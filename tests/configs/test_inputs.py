@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,11 @@ def test_mask_and_corpus_at_once_record_the_corpus_that_was_read(
     mask.start()
     assert reads.wait(20)
     corpus.start()
-    while "waiting for" not in (printed := capsys.readouterr().err):
+    printed = ""
+    while "which is using" not in printed:  # the line may be read in pieces
         assert corpus.is_alive()
+        printed += capsys.readouterr().err
+        time.sleep(0.01)
     assert f"`moescope mask name=run` (process {os.getpid()}, since 20" in printed
     read_on.set()
     mask.join(20)
