@@ -69,7 +69,7 @@ def read_files(source: FilesSource, wanted: Wanted) -> Iterator[Document]:
 def fingerprint_files(source: FilesSource) -> dict[str, str]:
     """Returns every file's content hash, after checking that there are files and a codec."""
     try:
-        codecs.lookup(source.encoding)
+        "".encode(source.encoding)  # refuses codecs of bytes, too, such as base64
     except LookupError:
         raise UserError(
             f"source.encoding: unknown value {source.encoding!r}; "
