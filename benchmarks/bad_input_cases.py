@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moescope.configs.load import subsections, walk
-from moescope.configs.manual import tag
+from moescope.configs.load import walk
 from moescope.configs.schema import Config
+from moescope.configs.section import subsections, tag
 from moescope.configs.stages import STAGES
 
 Prepare = Callable[[Path], None]

@@ -38,7 +38,7 @@ def announce(stages: Sequence[Stage], settled: Settled, *, consent: bool) -> Non
         if old is None or not (changes := changed_settings(stage, config, old)):
             continue
         _say(f"{stage.name}: {_listed(changes)}")
-        if all(stage.continues(*change) for change in changes):
+        if stage.continues({name: (before, now) for name, before, now in changes}, old.config):
             _say(f"{stage.name}: goes on from where it was, nothing is lost")
             continue
         costs += _costs(stage, config, settled.manifests)

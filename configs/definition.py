@@ -47,8 +47,8 @@ class Stage:
         check: refuses settings that its work would stumble over; asked before any stage writes.
         folders: of other stages, read beside the inputs; those with a manifest are verified.
         beside: fields of `paths`: single files that are published with the folder.
-        continues: whether a changed setting (name, old value, new value) costs no result: the
-            stage goes on from where it was.
+        continues: whether changed settings, name → (old value, new value), of what the settings
+            were cost no result: the stage goes on from where it was.
         costly: whether its result took long and is kept whenever another takes its place.
         next_stage: what to type next.
         needs_experts: a pipeline leaves it out for a dense model.
@@ -66,7 +66,9 @@ class Stage:
     check: Callable[[Config], None] = field(default=lambda config: None)
     folders: Callable[[Config], Sequence[Path]] = field(default=lambda config: ())
     beside: tuple[str, ...] = ()
-    continues: Callable[[str, Any, Any], bool] = field(default=lambda name, old, new: False)
+    continues: Callable[[Mapping[str, tuple[Any, Any]], Mapping[str, Any]], bool] = field(
+        default=lambda changes, before: False
+    )
     costly: bool = False
     next_stage: str | None = None
     needs_experts: bool = False

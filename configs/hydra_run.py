@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from .changes import announce
 from .cross_checks import check_together
 from .definition import Stage
-from .errors import UserError
+from .errors import UserError, nearest
 from .memory import parse, settle
 from .plugins import load_plugins, named_plugins
 from .progress import console
@@ -31,6 +31,10 @@ FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c"
 SHORT = {"-c": "--cfg", "-cd": "--config-dir"}
 SWEEPS = {"-m", "--multirun"}
 YES = {"-y", "--yes"}
+FLAGS = ("--help", "--yes", "--debug", "--multirun", "--cfg", "--config-dir")  # worth advising
+HYDRAS = ("--hydra-help", "--version", "--resolve", "--run", "--shell-completion", "--config-path")
+HYDRAS += ("--config-name", "--package", "--experimental-rerun", "--info")
+SHORT_FLAGS = {"-h", "-m", "-y", "-c", "-p", "-r", "-sc", "-cp", "-cn", "-cd", "-i"}
 
 
 def run_hydra(
@@ -54,6 +58,7 @@ def run_hydra(
     command = shlex.join([*program.split(), *arguments])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own exit
     flags, words = divide(arguments)
+    _refuse_unknown(flags)
     yes = bool(YES & set(flags))
     flags = [flag for flag in flags if flag not in YES]
     read = partial(take_apart, folders=_own_presets(flags))
@@ -102,6 +107,22 @@ def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             words.append(argument)
     return flags, words
+
+
+def _refuse_unknown(flags: Sequence[str]) -> None:
+    """Refuses a flag that neither we nor Hydra know, before Hydra prints its usage."""
+    values = {place + 1 for place, flag in enumerate(flags) if flag in FLAGS_WITH_VALUE}
+    for place, flag in enumerate(flags):
+        name = flag.partition("=")[0]
+        if place in values:
+            continue
+        if name in FLAGS_WITH_VALUE and place + 1 not in {*range(len(flags))}:
+            raise UserError(f"{name}: needs a value")
+        if name not in (*FLAGS, *HYDRAS, *SHORT_FLAGS, *FLAGS_WITH_VALUE):
+            raise UserError(
+                f"{name}: no such flag{nearest(name, FLAGS)}; there are {', '.join(FLAGS)}; "
+                "settings are typed as KEY=VALUE"
+            )
 
 
 def _own_presets(flags: Sequence[str]) -> list[Path]:

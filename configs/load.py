@@ -1,9 +1,8 @@
 """From Hydra's composed tree to a checked `Config`; every mistake becomes one line."""
 
-import types
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -13,7 +12,7 @@ from pydantic.fields import FieldInfo
 from .errors import UserError, nearest
 from .plugins import load_plugins
 from .schema import Config
-from .section import Section
+from .section import Section, subsections
 
 
 def load_config(tree: DictConfig) -> Config:
@@ -71,14 +70,6 @@ def walk(section: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldI
             if path not in seen:
                 seen.add(path)
                 yield path, leaf
-
-
-def subsections(info: FieldInfo) -> list[type[Section]]:
-    """Returns the section classes that a field may hold; [] for a plain value."""
-    kinds = [info.annotation]
-    if get_origin(info.annotation) in (Union, types.UnionType):
-        kinds = list(get_args(info.annotation))
-    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
 
 
 def _plain_path(location: tuple[int | str, ...], values: Any) -> str:

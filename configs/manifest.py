@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from .defaults import completed
 from .errors import UserError
 
 FILE_NAME = "manifest.json"
@@ -91,7 +92,18 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise UserError(f"{path}: damaged; {again}") from error
     if manifest.seal != _seal(content):
         raise UserError(f"{path}: changed since it was written; {again}")
-    return manifest
+    return _of_today(manifest)
+
+
+def _of_today(manifest: Manifest) -> Manifest:
+    """Settings that are newer than the manifest count as having their defaults."""
+    config, side = completed(manifest.config), completed(manifest.side)
+    upstream = {
+        name: Earlier(config=completed(earlier.config), side=completed(earlier.side))
+        for name, earlier in manifest.upstream.items()
+    }
+    changed = {"config": config, "side": side, "upstream": upstream}
+    return manifest.model_copy(update=changed | {"config_hash": digest(config)})
 
 
 def read_settings(folder: Path) -> Earlier | None:
@@ -105,7 +117,8 @@ def read_settings(folder: Path) -> Earlier | None:
     config, side = content.get("config"), content.get("side", {})
     if not isinstance(config, dict) or digest(config) != content.get("config_hash"):
         return None
-    return Earlier(config=config, side=side if isinstance(side, dict) else {})
+    side = completed(side) if isinstance(side, dict) else {}
+    return Earlier(config=completed(config), side=side)
 
 
 def stage_of(folder: Path) -> str | None:

@@ -5,15 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
-from hydra import compose, initialize_config_module
-from omegaconf import OmegaConf
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
-from .load import subsections
+from .defaults import default_values
 from .plugins import choices_of
 from .schema import Config
-from .section import Section
+from .section import subsections, tag
 
 if TYPE_CHECKING:
     from .stage import Stage
@@ -53,15 +51,6 @@ def print_help(usage: str, teaching: str, groups: Sequence[str], sections: Seque
     defaults = default_values()
     for name in sections:
         _print_section(console, name, Config.model_fields[name], defaults.get(name))
-
-
-def default_values() -> dict[str, Any]:
-    """Composes the root config as it is without overrides."""
-    with initialize_config_module("moescope.configs", version_base="1.3"):
-        tree = compose("moescope")
-    values = OmegaConf.to_container(tree, resolve=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
 
 
 def _print_section(console: Console, name: str, info: FieldInfo, default: Any) -> None:
@@ -106,12 +95,6 @@ def _rows(path: str, info: FieldInfo, default: Any) -> Iterator[tuple[str, str, 
                 continue
             value = default.get(key) if chosen and isinstance(default, dict) else ""
             yield from _rows(f"{path}.{key}", field, value)
-
-
-def tag(section: type[Section]) -> str | None:
-    """Returns the fixed `name` that picks this section in a union."""
-    info = section.model_fields.get("name")
-    return str(get_args(info.annotation)[0]) if info and get_args(info.annotation) else None
 
 
 def accepts(info: FieldInfo) -> str:

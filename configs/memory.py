@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from .definition import Stage
 from .errors import UserError
-from .load import load_config, subsections
+from .load import load_config
 from .manifest import Earlier, Manifest
 from .plugins import is_loaded, plugins_of
 from .remembered import earlier_settings, find_manifests, refuse_lost, stages_before
@@ -115,7 +115,7 @@ def _laid(
     tree = plain.copy()
     for name, section in {**memory, **facts}.items():
         if name in facts or name not in typed.named:
-            tree[name] = OmegaConf.create(_filled(tree[name], section, name))
+            tree[name] = OmegaConf.create(section) if isinstance(section, dict) else section
     for preset in typed.partial:
         tree.merge_with({k: v for k, v in preset.items() if k not in facts})
     for override in typed.values:
@@ -154,21 +154,6 @@ def _sections(stages: Iterable[Stage], remembered: Mapping[str, Earlier]) -> dic
             own = earlier.config | earlier.side
             sections |= {k: v for k, v in own.items() if k in (*stage.sections, *earlier.side)}
     return sections
-
-
-def _filled(default: Any, remembered: Any, name: str) -> Any:
-    """A remembered section, with the defaults of settings that are newer than it."""
-    kinds = subsections(Config.model_fields[name])
-    values = OmegaConf.to_container(default) if isinstance(default, DictConfig) else {}
-    if not isinstance(values, dict) or not isinstance(remembered, dict):
-        return remembered
-    if values.get("name") != remembered.get("name"):
-        return remembered
-    nested = {key for kind in kinds for key, info in kind.model_fields.items() if subsections(info)}
-    filled = values | remembered
-    for key in nested & values.keys() & remembered.keys():
-        filled[key] = {**values[key], **remembered[key]}
-    return filled
 
 
 def _seeds(

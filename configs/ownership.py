@@ -6,6 +6,7 @@ removed last. Whatever is neither is somebody's, and is refused in one line.
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -98,3 +99,11 @@ def free_sibling(path: Path, *others: Path) -> int:
 def numbered(path: Path, number: int) -> Path:
     """Names what is set aside: model → model.1, metrics.jsonl → metrics.1.jsonl."""
     return path.with_name(f"{path.stem}.{number}{path.suffix}")
+
+
+def set_aside(path: Path) -> list[Path]:
+    """Lists what was set aside of a path, the newest first."""
+    pattern = re.compile(rf"{re.escape(path.stem)}\.(\d+){re.escape(path.suffix)}")
+    places = path.parent.iterdir() if path.parent.is_dir() else ()
+    found = [(int(match[1]), each) for each in places if (match := pattern.fullmatch(each.name))]
+    return [each for _, each in sorted(found, reverse=True)]

@@ -1,5 +1,7 @@
 """The stages: what each reads and writes. Their work is imported when they run, not before."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,28 @@ def _given(folder: str | Path | None) -> list[Path]:
     return [] if folder is None else [Path(folder)]
 
 
-def trains_on(name: str, old: Any, new: Any) -> bool:
-    """Whether training goes on from its checkpoints although a setting has changed."""
-    if name in ("train.max_steps", "train.epochs"):
-        return old is not None and new is not None and new > old
-    return name in [f"train.{setting}" for setting in (*WATCHING, *MACHINE)]
+BATCH = ("train.batch_size", "train.gradient_accumulation")
+
+
+def trains_on(changes: Mapping[str, tuple[Any, Any]], before: Mapping[str, Any]) -> bool:
+    """Whether training goes on from its checkpoints although settings have changed.
+
+    Args:
+        changes: name → (old value, new value).
+        before: all the old settings, by section.
+    """
+    for name in changes.keys() & {"train.max_steps", "train.epochs"}:
+        old, new = changes[name]
+        if old is None or new is None or new < old:
+            return False
+    if not changes.keys().isdisjoint(BATCH):
+        was = [before["train"][name.removeprefix("train.")] for name in BATCH]
+        now = [changes.get(name, (None, old))[1] for name, old in zip(BATCH, was, strict=True)]
+        if math.prod(now) != math.prod(was):
+            return False
+    free = {"train.max_steps", "train.epochs", *BATCH}
+    free |= {f"train.{setting}" for setting in (*WATCHING, *MACHINE)}
+    return changes.keys() <= free
 
 
 CORPUS = Stage(

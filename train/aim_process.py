@@ -33,6 +33,8 @@ def serve(connection: Connection) -> None:
                 answer = run.hash
             elif verb == "track":
                 track_record(run, value)
+            elif verb == "measure":
+                track_result(run, *value)
             elif verb == "set":
                 run.set(value[0], value[1], strict=False)
             elif run is not None:
@@ -49,24 +51,26 @@ def serve(connection: Connection) -> None:
 
 
 def open_run(wanted: Mapping[str, Any]) -> Any:
-    """Starts an Aim run, or opens it again if it has a hash."""
+    """Starts an Aim run, or opens it again if it has a hash; without a config only to add to it."""
     from aim import Repo, Run  # 2 s to import, and has no wheel on some platforms
 
-    create_repository(Repo, Path(wanted["runs"]))
+    if wanted["hash"] is None:
+        create_repository(Repo, Path(wanted["runs"]))
     run = Run(
         wanted["hash"],
         repo=wanted["runs"],
-        experiment=wanted["experiment"],
+        experiment=wanted.get("experiment"),
         force_resume=wanted["hash"] is not None,
         log_system_params=False,  # it would store environment variables
         capture_terminal_logs=False,
         system_tracking_interval=None,
     )
-    run.name = wanted["name"]
-    for tag in wanted["tags"]:
-        if tag not in run.tags:
-            run.add_tag(tag)
-    run.set("config", wanted["config"], strict=False)
+    if "config" in wanted:
+        run.name = wanted["name"]
+        for tag in wanted["tags"]:
+            if tag not in run.tags:
+                run.add_tag(tag)
+        run.set("config", wanted["config"], strict=False)
     return run
 
 
@@ -101,6 +105,14 @@ def track_record(run: Any, record: Mapping[str, Any]) -> None:
         track(figures["loss"], "loss", topic=topic)
     if record["split"] == "validation" and record["layers"]:
         track(Figure(load_figure(record["layers"])), "load")
+
+
+def track_result(run: Any, name: str, context: Mapping[str, Any], value: Any) -> None:
+    """Sends one result of a finished run, a number or a figure; it replaces an earlier one."""
+    from aim import Figure
+
+    result = Figure(go.Figure(value)) if isinstance(value, dict) else value
+    run.track(result, name=name, step=0, context=dict(context))
 
 
 def load_figure(layers: list[dict[str, Any]]) -> go.Figure:

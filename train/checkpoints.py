@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from ..configs.errors import UserError
 from ..configs.manifest import Manifest
-from ..configs.ownership import free_sibling, numbered, refuse_foreign
+from ..configs.ownership import free_sibling, numbered, refuse_foreign, set_aside
 from ..configs.progress import console
 from ..configs.whole_files import sync_folder, write_whole
 from .disk import writing_below
@@ -97,8 +97,9 @@ class CheckpointFolder:
     def open(self, owner: Owner, *, fresh: bool) -> tuple[Owner, Checkpoint | None]:
         """Claims the folder; returns its owner record and the checkpoint to go on from.
 
-        Checkpoints of other settings are set aside, and the line that says so names them. With
-        `fresh`, those of the same settings are removed.
+        Checkpoints of other settings are set aside, and those of these settings that were set
+        aside earlier take their place; a line says so. With `fresh`, those of the same settings
+        are removed.
 
         Raises:
             UserError: the folder holds files of somebody else, or no checkpoint in it is whole.
@@ -112,6 +113,8 @@ class CheckpointFolder:
             elif fresh:
                 self._remove()
                 stored = None
+            if not fresh and not self._steps():
+                stored = self._take_up(owner) or stored
             self.folder.mkdir(parents=True, exist_ok=True)
         found = None if stored is None else self._newest()
         aim_run = stored.aim_run if stored else None
@@ -249,6 +252,26 @@ class CheckpointFolder:
         aside = numbered(self.folder, free_sibling(self.folder))
         self.folder.rename(aside)
         console.print(f"train: checkpoints set aside as {aside}: {why}", soft_wrap=True)
+
+    def _take_up(self, owner: Owner) -> Owner | None:
+        """Puts back the newest checkpoints of these settings that were set aside."""
+        for aside in set_aside(self.folder):
+            folder = CheckpointFolder(aside)
+            try:
+                stored = Owner.read(aside / OWNER_FILE)
+            except DamageError:
+                continue
+            if not folder._steps() or folder._unfit(stored, owner):
+                continue
+            self._remove()
+            if self.folder.is_dir() and any(self.folder.iterdir()):
+                return None  # somebody's files lie there
+            if self.folder.is_dir():
+                self.folder.rmdir()
+            aside.rename(self.folder)
+            console.print(f"train: checkpoints of these settings taken up from {aside}")
+            return stored
+        return None
 
     def _sweep(self) -> None:
         """Removes what an earlier process left half written or half removed."""

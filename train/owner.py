@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ..configs.defaults import completed
 from ..configs.manifest import Manifest
 from ..configs.schema import Config
 from ..configs.schema_train import MACHINE, WATCHING
@@ -15,6 +16,7 @@ OWNER_FILE = "run.json"
 SECTIONS = {"model", "router", "balance", "train", "seed"}
 HORIZON = ("max_steps", "epochs", "early_stopping")
 ELSEWHERE = ("start_from", "batch_size", "gradient_accumulation", "precision")  # other fields below
+NOT_DECIDING = {*WATCHING, *MACHINE, *HORIZON, *ELSEWHERE}
 
 
 class Owner(Sealed):
@@ -47,7 +49,8 @@ class Owner(Sealed):
         return [f"{name} was {mine.get(name, 'unset')}" for name in names]
 
     def _deciding(self) -> Iterator[tuple[str, Any]]:
-        yield from flat(self.settings)
+        aside = {f"train.{name}" for name in NOT_DECIDING}
+        yield from (pair for pair in flat(completed(self.settings)) if pair[0] not in aside)
         yield "train.precision", self.precision
         yield "examples per step", self.examples_per_step
         for name, fingerprint in self.inputs.items():
@@ -59,8 +62,7 @@ def owner_of(
 ) -> Owner:
     """Says whose checkpoints a command's are."""
     settings = config.model_dump(mode="json", include=SECTIONS)
-    aside = {*WATCHING, *MACHINE, *HORIZON, *ELSEWHERE}
-    settings["train"] = {k: v for k, v in settings["train"].items() if k not in aside}
+    settings["train"] = {k: v for k, v in settings["train"].items() if k not in NOT_DECIDING}
     train = config.train
     return Owner(
         settings=settings,

@@ -89,6 +89,8 @@ def read_senses(path: Path) -> list[LabelledText]:
         if not _standing(labelled):
             raise UserError(f"{path} {place}: the word {labelled.token!r} is not in the text")
         texts.append(labelled)
+    if not texts:
+        raise UserError(f"route.senses={path}: no texts there; it needs {', '.join(COLUMNS)}")
     return texts
 
 

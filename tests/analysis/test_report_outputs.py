@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import aim
 import pytest
 
 from moescope.configs.schema import Config
-from moescope.train import aim_tracking
+from moescope.train import aim_writer
 from moescope.train.owner import OWNER_FILE, Owner
 
 from .browsing import NO_CHROMIUM
@@ -21,19 +19,31 @@ from .stores import Planted
 SMALL = Planted(documents_per_topic=12, experts=4, effect=1.5)
 
 
-class FakeRun:
-    """Remembers what an Aim run is given."""
+class FakeWriter:
+    """Remembers what Aim's process is told."""
 
     def __init__(self) -> None:
-        self.parameters: dict[str, Any] = {}
-        self.tracked: dict[tuple[str, int | None], Any] = {}
+        self.told: list[tuple[str, Any]] = []
+        writers.append(self)
 
-    def set(self, key: str, value: dict[str, Any], strict: bool) -> None:
-        self.parameters[key] = value
+    def send(self, verb: str, value: Any = None) -> None:
+        self.told.append((verb, json.loads(json.dumps(value))))
 
-    def track(self, value: Any, name: str, step: int, context: dict[str, Any]) -> None:
-        assert step == 0  # a second report replaces the first
-        self.tracked[name, context.get("layer")] = value
+    def answer(self) -> None:
+        self.told.append(("answer", None))
+
+    def end(self) -> None:
+        self.told.append(("end", None))
+
+
+writers: list[FakeWriter] = []
+
+
+@pytest.fixture
+def fake_writer(monkeypatch: pytest.MonkeyPatch) -> list[FakeWriter]:
+    writers.clear()
+    monkeypatch.setattr("moescope.analysis.html.aim.AimWriter", FakeWriter)
+    return writers
 
 
 def tracked_run(folder: Path) -> Config:
@@ -47,46 +57,54 @@ def tracked_run(folder: Path) -> Config:
     return config
 
 
-def test_aim_gets_main_figures_and_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, asked = FakeRun(), []
-
-    @contextmanager
-    def reopened(config: Config, run_hash: str) -> Iterator[FakeRun]:
-        asked.append(run_hash)
-        yield run
-
-    monkeypatch.setattr(aim_tracking, "reopened_run", reopened)
-    report = make_report(tracked_run(tmp_path))
+def test_aim_gets_main_figures_and_numbers(tmp_path: Path, fake_writer: list[FakeWriter]) -> None:
+    config = tracked_run(tmp_path)
+    report = make_report(config)
     summary = json.loads((report / "summary.json").read_text())
-    assert asked == ["abc"]
-    assert run.parameters == {"report": summary}
+    (writer,) = fake_writer
+    assert writer.told[0] == ("open", {"runs": str(config.paths.runs.absolute()), "hash": "abc"})
+    assert writer.told[1] == ("set", ["report", summary])
+    assert [verb for verb, _ in writer.told[-3:]] == ["close", "answer", "end"]
+    results = [value for verb, value in writer.told if verb == "measure"]
+    tracked = {(name, context.get("layer")): value for name, context, value in results}
     for layer in summary["layers"]:
         for name in ("topic_information_bits", "max_violation"):
-            assert run.tracked[f"report/{name}", layer["layer"]] == layer[name]
-    figures = {place: x for place, x in run.tracked.items() if isinstance(x, aim.Figure)}
+            assert tracked[f"report/{name}", layer["layer"]] == layer[name]
+    figures = {place: value for place, value in tracked.items() if isinstance(value, dict)}
     wanted = {("report/depth", None), ("report/topics", 0), ("report/topics", 2)}
     assert wanted <= set(figures)
     for (name, layer), figure in figures.items():
-        content = str(figure.storage["data"].load())
+        content = json.dumps(figure)
         assert '"bdata"' not in content, f"{name}: Aim's page reads plain lists alone"
         assert layer is None or f"layer {layer}" in content
 
 
-def test_untracked_training_sends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: Any, **named: Any) -> None:
-        raise AssertionError("sent")
-
-    monkeypatch.setattr(aim_tracking, "send_report", refuse)
+def test_untracked_training_sends_nothing(tmp_path: Path, fake_writer: list[FakeWriter]) -> None:
     make_report(write_run(tmp_path, SMALL, ("tracking=aim",)))  # no run.json
     config = tracked_run(tmp_path / "other")
     make_report(
         config.model_copy(update={"tracking": config.tracking.model_copy(update={"name": "none"})})
     )
+    assert not fake_writer
 
 
-def test_a_failing_aim_costs_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = make_report(tracked_run(tmp_path))  # no repository, no such run
-    assert "Aim" in capsys.readouterr().err
+@pytest.mark.parametrize("broken", ["track", "close", "hang"])
+def test_a_failing_aim_costs_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken: str,
+) -> None:
+    script = str(Path(__file__).parents[1] / "train" / "broken_aim.py")
+    monkeypatch.setattr(aim_writer, "WRITER", (sys.executable, script, broken))
+    monkeypatch.setattr(aim_writer, "PATIENCE_S", 5.0)
+    config = tracked_run(tmp_path)
+    run = aim.Run(repo=str(config.paths.runs), log_system_params=False)
+    path = config.paths.checkpoints / OWNER_FILE
+    Owner.read(path).model_copy(update={"aim_run": run.hash}).write(path)
+    run.close()
+    report = make_report(config)
+    assert capsys.readouterr().err.count("report: Aim has none or part") == 1
     assert (report / "summary.json").exists()
 
 

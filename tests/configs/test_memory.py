@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_module
 
-from moescope.configs.changes import announce
+from moescope.configs.changes import announce, changed_settings
 from moescope.configs.errors import UserError
 from moescope.configs.hydra_run import _composed, _of_this_run, divide
 from moescope.configs.load import load_config
@@ -19,6 +19,7 @@ from moescope.configs.manifest import Manifest, digest, hash_folder, read_manife
 from moescope.configs.memory import Settled, parse, settle
 from moescope.configs.places import LAYOUT, read_places
 from moescope.configs.rerun import _trains, find_run
+from moescope.configs.results import is_result_of
 from moescope.configs.stage import Stage
 from moescope.configs.stages import IMPORT, PIPELINE, ROUTE, STAGES, TRAIN, trains_on
 from moescope.configs.typed import take_apart
@@ -210,14 +211,45 @@ def test_maps_are_remembered_whole(tmp_path: Path) -> None:
     assert "plotting" not in fields
 
 
-def test_settings_that_are_newer_than_a_manifest_have_their_defaults(tmp_path: Path) -> None:
-    finish(CORPUS, tmp_path, "name=m", "corpus.clean.min_chars=7")
-    path = tmp_path / "m" / "corpus" / "manifest.json"
+def forget(stage: Stage, folder: Path, *keys: str) -> Manifest:
+    """Makes a manifest one of a version that lacked a setting."""
+    path = folder / stage.output / "manifest.json"
     manifest = Manifest.model_validate_json(path.read_text())
-    del manifest.config["corpus"]["clean"]["max_chars"]
-    path.write_text(manifest.sealed().model_dump_json())
-    clean = settings(CORPUS, tmp_path, "name=m").corpus.clean
-    assert (clean.min_chars, clean.max_chars) == (7, 20000)
+    section = manifest.config
+    for key in keys[:-1]:
+        section = section[key]
+    del section[keys[-1]]
+    manifest = manifest.model_copy(update={"config_hash": digest(manifest.config)}).sealed()
+    path.write_text(manifest.model_dump_json())
+    found = read_manifest(folder / stage.output)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stage", "words", "keys", "other"),
+    [
+        (CORPUS, ["corpus.clean.min_chars=7"], ["corpus", "clean", "max_chars"], "9000"),
+        (CORPUS, ["source=sotu"], ["source", "paragraphs"], "1"),
+        (TRAIN, ["router=switch"], ["router", "capacity_factor"], "7"),
+        (TRAIN, ["model=dense_encoder"], ["train", "adam_beta2"], "0.5"),
+        (ROUTE, [], ["route", "max_types"], "3"),
+    ],
+)
+def test_settings_that_are_newer_than_a_manifest_have_their_defaults(
+    tmp_path: Path, stage: Stage, words: list[str], keys: list[str], other: str
+) -> None:
+    finish(stage, tmp_path, "name=m", *words)
+    manifest = forget(stage, tmp_path / "m", *keys)
+    now = settled([stage], tmp_path, "name=m")
+    config = now.configs[stage.name]
+    assert is_result_of(manifest, stage, config, manifest.inputs)
+    assert not changed_settings(stage, config, now.remembered[stage.name])
+    changed = settled([stage], tmp_path, "name=m", f"{'.'.join(keys)}={other}")
+    config = changed.configs[stage.name]
+    assert not is_result_of(manifest, stage, config, manifest.inputs)
+    (change,) = changed_settings(stage, config, changed.remembered[stage.name])
+    assert change[0] == ".".join(keys)
 
 
 def test_folders_elsewhere_are_found_and_a_run_can_be_moved(tmp_path: Path) -> None:
@@ -289,12 +321,21 @@ def test_on_a_terminal_it_asks(
 
 
 def test_training_goes_on_through_growth_and_what_only_watches() -> None:
-    assert trains_on("train.max_steps", 5, 9)
-    assert not trains_on("train.max_steps", 9, 5)
-    assert not trains_on("train.max_steps", None, 5)
-    assert trains_on("train.log_every", 5, 1)
-    assert not trains_on("train.learning_rate", 1, 2)
-    assert not trains_on("seed", 0, 1)
+    before = {"train": {"batch_size": 8, "gradient_accumulation": 3}}
+
+    def goes_on(**changes: tuple[Any, Any]) -> bool:
+        return trains_on({f"train.{name}": change for name, change in changes.items()}, before)
+
+    assert goes_on(max_steps=(5, 9))
+    assert not goes_on(max_steps=(9, 5))
+    assert not goes_on(max_steps=(None, 5))
+    assert goes_on(log_every=(5, 1), max_steps=(5, 9))
+    assert not goes_on(learning_rate=(1, 2))
+    assert not goes_on(log_every=(5, 1), learning_rate=(1, 2))
+    assert not trains_on({"seed": (0, 1)}, before)
+    assert goes_on(batch_size=(8, 4), gradient_accumulation=(3, 6))  # the same global batch
+    assert not goes_on(batch_size=(8, 4))
+    assert not goes_on(gradient_accumulation=(3, 6))
 
 
 def test_a_section_without_a_preset_is_refused(tmp_path: Path) -> None:

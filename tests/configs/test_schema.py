@@ -6,9 +6,9 @@ import pytest
 
 from moescope.configs.cli import explain, group_options
 from moescope.configs.compose import compose_config
+from moescope.configs.defaults import default_values
 from moescope.configs.errors import UserError
 from moescope.configs.load import walk
-from moescope.configs.manual import default_values
 from moescope.configs.schema import Config
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -9,7 +9,7 @@ from typing import Any
 import aim
 import pytest
 
-from moescope.train import aim_tracking
+from moescope.train import aim_writer
 from moescope.train.aim_process import load_figure, track_record
 from moescope.train.owner import aim_run_of
 
@@ -94,9 +94,9 @@ def test_a_failure_costs_one_warning(
     broken: str,
 ) -> None:
     writer = (sys.executable, str(Path(__file__).with_name("broken_aim.py")), broken)
-    monkeypatch.setattr(aim_tracking, "WRITER", writer)
+    monkeypatch.setattr(aim_writer, "WRITER", writer)
     if broken == "hang":
-        monkeypatch.setattr(aim_tracking, "PATIENCE_S", 5.0)
+        monkeypatch.setattr(aim_writer, "PATIENCE_S", 5.0)
     assert train(make_config("tracking=aim", "train.max_steps=4")).counts["steps"] == 4
     printed = capsys.readouterr().err
     assert printed.count("Aim is off for this run") == 1

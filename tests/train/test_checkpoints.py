@@ -10,6 +10,7 @@ import torch
 
 from moescope.configs.errors import UserError
 from moescope.configs.manifest import Manifest, hash_folder
+from moescope.configs.ownership import set_aside
 from moescope.configs.schema import Config
 from moescope.train.callbacks import RouterState
 from moescope.train.checkpoints import CheckpointFolder, read_checkpoint
@@ -328,6 +329,23 @@ def test_checkpoints_of_other_settings_are_set_aside(
     assert manifest.counts["steps"] == config.train.max_steps
     reason = "learning_rate was 0.002" if "rate" in change else "begin at step 4"
     said(capsys, str(aside), reason)
+
+
+def test_checkpoints_are_taken_up_when_their_settings_return(
+    resuming: MakeConfig,
+    make_config: MakeConfig,
+    straight: tuple[Config, Manifest],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = resuming()
+    train(make_config(*SETTINGS, "train.learning_rate=0.5", "train.max_steps=2"))
+    said(capsys, "checkpoints.1", "set aside")
+    train(config)
+    printed = capsys.readouterr().err
+    assert "taken up from" in printed
+    assert "step 2 of 8" not in printed, "it began anew"
+    same_result(config, straight)
+    assert [path.name for path in set_aside(config.paths.checkpoints)] == ["checkpoints.2"]
 
 
 def test_files_of_somebody_else_are_refused_and_not_touched(
