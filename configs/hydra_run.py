@@ -116,7 +116,7 @@ def _refuse_unknown(flags: Sequence[str]) -> None:
         name = flag.partition("=")[0]
         if place in values:
             continue
-        if name in FLAGS_WITH_VALUE and place + 1 not in {*range(len(flags))}:
+        if flag in FLAGS_WITH_VALUE and not "".join(flags[place + 1 : place + 2]):
             raise UserError(f"{name}: needs a value")
         if name not in (*FLAGS, *HYDRAS, *SHORT_FLAGS, *FLAGS_WITH_VALUE):
             raise UserError(

@@ -51,13 +51,84 @@ def describe(error: ValidationError, values: Any) -> str:
     return f"{path}={first['input']}: {message}"
 
 
+# what others call it → what it is called here
+ALIASES = {
+    "lr": "learning_rate",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "epoch": "epochs",
+    "num_epochs": "epochs",
+    "num_train_epochs": "epochs",
+    "steps": "max_steps",
+    "num_steps": "max_steps",
+    "max_iters": "max_steps",
+    "iterations": "max_steps",
+    "accumulation": "gradient_accumulation",
+    "grad_accum": "gradient_accumulation",
+    "wd": "weight_decay",
+    "beta2": "adam_beta2",
+    "clip": "max_grad_norm",
+    "grad_clip": "max_grad_norm",
+    "warmup_steps": "warmup",
+    "warmup_ratio": "warmup",
+    "scheduler": "schedule",
+    "lr_scheduler": "schedule",
+    "min_lr": "floor",
+    "workers": "num_workers",
+    "dtype": "precision",
+    "fp16": "precision",
+    "bf16": "precision",
+    "layers": "num_hidden_layers",
+    "num_layers": "num_hidden_layers",
+    "n_layer": "num_hidden_layers",
+    "n_layers": "num_hidden_layers",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "num_heads": "num_attention_heads",
+    "n_head": "num_attention_heads",
+    "n_heads": "num_attention_heads",
+    "hidden_dim": "hidden_size",
+    "d_model": "hidden_size",
+    "dim": "hidden_size",
+    "width": "hidden_size",
+    "n_embd": "hidden_size",
+    "ffn_dim": "intermediate_size",
+    "experts": "num_experts",
+    "n_experts": "num_experts",
+    "num_local_experts": "num_experts",
+    "k": "top_k",
+    "num_experts_per_tok": "top_k",
+    "block_size": "sequence_length",
+    "seq_len": "sequence_length",
+    "max_length": "sequence_length",
+    "max_seq_len": "sequence_length",
+    "length": "sequence_length",
+    "context": "max_position_embeddings",
+    "vocab": "vocab_size",
+    "mask_prob": "probability",
+    "mlm_probability": "probability",
+    "label_column": "topic_column",
+    "file": "path",
+    "folder": "path",
+}
+
+
+def _meant(path: str, keys: list[str]) -> str:
+    """Names the key that has another name elsewhere, " (did you mean ...?)"; else the nearest."""
+    section, _, last = path.rpartition(".")
+    name = ALIASES.get(last.lower())
+    same = [key for key in keys if name and key.rpartition(".")[2] == name]
+    here = [key for key in same if key.rpartition(".")[0] == section] or same
+    return f" (did you mean {here[0]!r}?)" if here else nearest(path, keys)
+
+
 def unknown_key(path: str) -> str:
     """Says what is wrong with a key that the chosen sections do not have."""
     keys = [key for key, _ in walk(Config)]
     if path in keys:
         group = path.partition(".")[0]
         return f"{path}: the chosen {group} has no such key; see --help for the one that does"
-    return f"{path}: no such key{nearest(path, keys)}; see --help"
+    return f"{path}: no such key{_meant(path, keys)}; see --help"
 
 
 def walk(section: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -62,7 +62,7 @@ def settle(tree: DictConfig, typed: Typed, stages: Sequence[Stage]) -> Settled:
     Raises:
         UserError: a value that does not fit.
     """
-    plain = _plain(tree)
+    plain = open_tree(tree)
     manifests = find_manifests(plain, typed)
     remembered = earlier_settings(manifests, plain)
     refuse_lost(stages, plain, typed, remembered)
@@ -75,6 +75,15 @@ def settle(tree: DictConfig, typed: Typed, stages: Sequence[Stage]) -> Settled:
             f"name={plain.name}: {' and '.join(lost)} ran with plugins=[{names}], which is loaded "
             f"only when it is named: add plugins=[{names}], or plugins=[] to go on without"
         )
+    if not typed.experiment:
+        notes += [
+            f"{stage.name}: {plain.paths[stage.output]} is gone; its settings are those that the "
+            "stages after it remember"
+            for stage in stages
+            if stage.name in remembered
+            and stage.name not in manifests
+            and not Path(plain.paths[stage.output]).exists()
+        ]
     notes += [f"{name}: starts from the defaults, without {own[0]}" for name, own in lost.items()]
     kept = [stage for stage in stages if stage.name not in lost]
     memory = {} if typed.experiment else _sections(kept, remembered)
@@ -124,7 +133,7 @@ def _laid(
     return tree
 
 
-def _plain(tree: DictConfig) -> DictConfig:
+def open_tree(tree: DictConfig) -> DictConfig:
     """Resolves the paths, so that one of them can change, and opens the tree."""
     plain = OmegaConf.create(OmegaConf.to_container(tree, resolve=False))
     assert isinstance(plain, DictConfig)

@@ -16,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from ...configs.cli import group_options
-from ...configs.compose import compose_config
+from ...configs.compose import compose_found
 from ...configs.errors import UserError, nearest, unknown_choice
 from ...configs.load import describe
 from ...configs.schema import Config
@@ -87,7 +87,7 @@ def read_arguments(arguments: Sequence[str]) -> Request:
         options.append(("json_path", flags.json))
     for_hydra = [_override(key, value) for key, value in options if _belongs_to_run(key)]
     own = [option for option in options if not _belongs_to_run(option[0])]
-    request = Request(compose_config(for_hydra)).changed(own)
+    request = Request(compose_found(for_hydra)).changed(own)
     return replace(request, prompt=_prompt(prompts, flags.file, flags.interactive))
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 
 from moescope.configs.changes import announce, changed_settings
+from moescope.configs.compose import compose_found
 from moescope.configs.errors import UserError
-from moescope.configs.hydra_run import _composed, _of_this_run, divide
+from moescope.configs.hydra_run import _composed, _of_this_run, _refuse_unknown, divide
 from moescope.configs.load import load_config
 from moescope.configs.manifest import Manifest, digest, hash_folder, read_manifest
 from moescope.configs.memory import Settled, parse, settle
@@ -28,7 +30,7 @@ from tests.conftest import ROOT, Command
 CORPUS, MASK, *_ = PIPELINE
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def hydra() -> Iterator[None]:
     with initialize_config_module("moescope.configs", version_base="1.3"):
         yield
@@ -250,6 +252,50 @@ def test_settings_that_are_newer_than_a_manifest_have_their_defaults(
     assert not is_result_of(manifest, stage, config, manifest.inputs)
     (change,) = changed_settings(stage, config, changed.remembered[stage.name])
     assert change[0] == ".".join(keys)
+
+
+def test_a_stage_whose_folder_is_gone_says_where_its_settings_come_from(tmp_path: Path) -> None:
+    finish(CORPUS, tmp_path, "name=m", "corpus.clean.min_chars=7")
+    finish(MASK, tmp_path, "name=m")
+    shutil.rmtree(tmp_path / "m" / "corpus")
+    again = settled([CORPUS], tmp_path, "name=m")
+    assert again.configs["corpus"].corpus.clean.min_chars == 7
+    (note,) = again.notes
+    assert f"{tmp_path}/m/corpus is gone" in note
+    assert not settled([MASK], tmp_path, "name=m").notes
+
+
+def test_generate_finds_a_model_that_lies_elsewhere(tmp_path: Path) -> None:
+    elsewhere = f"paths.model={tmp_path}/elsewhere/model"
+    finish(MASK, tmp_path, "name=m")
+    finish(TRAIN, tmp_path, "name=m", elsewhere)
+    finish(ROUTE, tmp_path, "name=m", elsewhere)
+    GlobalHydra.instance().clear()
+    found = compose_found([f"paths.runs={tmp_path}", "name=m"])
+    assert found.paths.model == tmp_path / "elsewhere" / "model"
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        (["--hepl"], ["--hepl", "'--help'"]),
+        (["--nosuch"], ["--nosuch", "KEY=VALUE"]),
+        (["-z"], ["-z: no such flag"]),
+        (["--multirn", "seed=1,2"], ["'--multirun'"]),
+        (["--config-dir"], ["--config-dir: needs a value"]),
+    ],
+)
+def test_an_unknown_flag_is_one_line(typed: list[str], words: list[str]) -> None:
+    with pytest.raises(UserError) as refused:
+        _refuse_unknown(divide(typed)[0])
+    assert all(word in str(refused.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "typed", [["--cfg", "job"], ["--config-dir", "--x"], ["-m"], ["--info=all"]]
+)
+def test_hydras_own_flags_are_left_to_it(typed: list[str]) -> None:
+    _refuse_unknown(divide(typed)[0])
 
 
 def test_folders_elsewhere_are_found_and_a_run_can_be_moved(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from moescope.configs.cli import explain, group_options
 from moescope.configs.compose import compose_config
 from moescope.configs.defaults import default_values
 from moescope.configs.errors import UserError
-from moescope.configs.load import walk
+from moescope.configs.load import ALIASES, walk
 from moescope.configs.schema import Config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -41,6 +41,12 @@ def test_every_yaml_starts_with_what_it_is_for() -> None:
         assert path.read_text(encoding="utf-8").startswith("# "), path.name
 
 
+def test_what_a_key_is_called_elsewhere_leads_to_a_key_that_exists() -> None:
+    last = {key.rpartition(".")[2] for key, _ in walk(Config)}
+    assert set(ALIASES.values()) <= last
+    assert last.isdisjoint(ALIASES), "a key of ours needs no alias"
+
+
 def test_defaults_live_in_yaml_alone() -> None:
     with_default = [key for key, info in walk(Config) if not info.is_required()]
     assert with_default == []
@@ -51,6 +57,10 @@ def test_defaults_live_in_yaml_alone() -> None:
     ("overrides", "words"),
     [
         (["+model.num_expert=8"], ["model.num_expert", "did you mean 'model.num_experts'"]),
+        (["+train.lr=1"], ["train.lr", "did you mean 'train.learning_rate'"]),
+        (["+train.bs=1"], ["did you mean 'train.batch_size'"]),
+        (["+model.n_layers=2"], ["did you mean 'model.num_hidden_layers'"]),
+        (["+masking.mlm_probability=0.1"], ["did you mean 'masking.probability'"]),
         (["dataset.sequence_length=1024"], ["1024", "max_position_embeddings=512"]),
         (["masking.probability=1.0"], ["masking.probability=1.0", "less than 1"]),
         (["masking.probability=0"], ["masking.probability=0", "greater than 0"]),

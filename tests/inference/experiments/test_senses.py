@@ -93,6 +93,8 @@ def test_other_texts_make_the_store_new(dataset: Config, tmp_path: Path) -> None
     ("content", "message"),
     [
         ("text,word,sense\na bank,bank,x\n", "no column 'token'.*needs text, token, sense"),
+        ("", "no texts there; it needs text, token, sense"),
+        ("text,token,sense\n", "no texts there"),
         ("text,token,sense\na bank,bank,\n", "line 2: sense='' is empty"),
         ("text,token,sense\na banker,bank,x\n", "line 2: the word 'bank' is not in the text"),
     ],
