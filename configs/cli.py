@@ -104,13 +104,18 @@ def group_options(group: str) -> list[str]:
     return sorted([*files, *choices_of(group)])
 
 
+def print_in_any_locale() -> None:
+    """In an ASCII locale a sign is lost, not the line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _quiet(debug: bool) -> None:
     """Sets logging once and turns off what dependencies would send or print."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    for stream in (sys.stdout, sys.stderr):  # in an ASCII locale a sign is lost, not the line
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    print_in_any_locale()
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING, format="%(name)s: %(message)s"
     )

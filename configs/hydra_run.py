@@ -58,7 +58,7 @@ def run_hydra(
     command = shlex.join([*program.split(), *arguments])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own exit
     flags, words = divide(arguments)
-    _refuse_unknown(flags)
+    refuse_unknown(flags)
     yes = bool(YES & set(flags))
     flags = [flag for flag in flags if flag not in YES]
     read = partial(take_apart, folders=_own_presets(flags))
@@ -109,7 +109,7 @@ def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, words
 
 
-def _refuse_unknown(flags: Sequence[str]) -> None:
+def refuse_unknown(flags: Sequence[str]) -> None:
     """Refuses a flag that neither we nor Hydra know, before Hydra prints its usage."""
     values = {place + 1 for place, flag in enumerate(flags) if flag in FLAGS_WITH_VALUE}
     for place, flag in enumerate(flags):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import UserError, nearest
-from .hydra_run import divide, run_hydra
+from .hydra_run import divide, refuse_unknown, run_hydra
 from .manifest import read_manifest, stage_of
 from .places import LAYOUT
 from .stages import PIPELINE
@@ -24,6 +24,7 @@ def rerun_pipeline(
         UserError: there is no such run, or a mistake in the overrides.
     """
     flags, words = divide(arguments)
+    refuse_unknown(flags)
     if not words or "=" in words[0].partition(",")[0]:
         raise UserError("rerun: name the run first: moescope rerun NAME [KEY=VALUE ...]")
     folder, *overrides = words

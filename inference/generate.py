@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from ..configs.cli import guarded
+from ..configs.cli import guarded, print_in_any_locale
 from ..configs.errors import UserError
 from ..configs.manual import print_help
 from ..configs.stage import later
@@ -39,6 +39,7 @@ def answer(arguments: list[str]) -> None:
 
 def main(arguments: Sequence[str], program: str) -> int:
     """Entry point of `moescope generate`; returns the exit code."""
+    print_in_any_locale()
     before = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
     if {"-h", "--help"} & set(before):
         usage = f"{program} [PROMPT] [KEY=VALUE ...] [--file PATH] [--interactive] [--json PATH]"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pkgutil import resolve_name
 
-from .configs.cli import explain, guarded
+from .configs.cli import explain, guarded, print_in_any_locale
 from .configs.cli import main as run
-from .configs.errors import unknown_choice
+from .configs.errors import nearest, unknown_choice
 from .configs.rerun import rerun_pipeline
 from .configs.stages import PIPELINE, STAGES
 
@@ -42,6 +42,7 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `moescope`; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    print_in_any_locale()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage(), end="")
         return 0 if arguments else 2
@@ -50,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = arguments
     commands = [*STAGES, *COMMANDS, "pipeline", "rerun"]
+    if name.startswith("-"):
+        flags = ("--help", "--version")
+        close = f"no such flag{nearest(name, flags)}; there are {', '.join(flags)}"
+        print(f"moescope: {name}: {close}; the stage comes first", file=sys.stderr)
+        return 2
     if name not in commands:
         print(f"moescope: {unknown_choice('stage', name, commands)}", file=sys.stderr)
         return 2

@@ -350,3 +350,26 @@ def test_multirun_gives_each_setting_its_own_run(
     found = sorted(path.parent.parent.name for path in tmp_path.glob("*/dataset/manifest.json"))
     assert len(found) == 2
     assert all("masking.probability=0." in name for name in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--help"], 0),
+        (["generate", "--help"], 0),
+        (["generate", "name=nothing", "paths.model=/no/such/é", "a [MASK] é"], 2),
+    ],
+)
+def test_an_ascii_locale_gets_help_and_errors(words: list[str], code: int) -> None:
+    # its own process: Python settles on its encodings when it starts
+    locale = {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "TERM": "dumb"}
+    said = subprocess.run(
+        [sys.executable, "-m", "moescope", *words],
+        env=os.environ | locale,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == code, said.stderr
+    assert len(said.stderr.splitlines()) == (code != 0)

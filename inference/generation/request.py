@@ -5,9 +5,11 @@ run (name=, paths.*, seed=, groups); the prompt and the settings of this command
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -142,6 +144,8 @@ def _prompt(prompts: list[str], path: Path | None, interactive: bool) -> str | N
 
 def checked_prompt(text: str, place: str) -> str:
     """Returns the text, if it is valid UTF-8 and not blank."""
+    with suppress(UnicodeError):  # in some locales Python reads arguments as ASCII
+        text = os.fsencode(text).decode()
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from moescope.configs.changes import announce, changed_settings
 from moescope.configs.compose import compose_found
 from moescope.configs.errors import UserError
-from moescope.configs.hydra_run import _composed, _of_this_run, _refuse_unknown, divide
+from moescope.configs.hydra_run import _composed, _of_this_run, divide, refuse_unknown
 from moescope.configs.load import load_config
 from moescope.configs.manifest import Manifest, digest, hash_folder, read_manifest
 from moescope.configs.memory import Settled, parse, settle
@@ -287,7 +287,7 @@ def test_generate_finds_a_model_that_lies_elsewhere(tmp_path: Path) -> None:
 )
 def test_an_unknown_flag_is_one_line(typed: list[str], words: list[str]) -> None:
     with pytest.raises(UserError) as refused:
-        _refuse_unknown(divide(typed)[0])
+        refuse_unknown(divide(typed)[0])
     assert all(word in str(refused.value) for word in words)
 
 
@@ -295,7 +295,7 @@ def test_an_unknown_flag_is_one_line(typed: list[str], words: list[str]) -> None
     "typed", [["--cfg", "job"], ["--config-dir", "--x"], ["-m"], ["--info=all"]]
 )
 def test_hydras_own_flags_are_left_to_it(typed: list[str]) -> None:
-    _refuse_unknown(divide(typed)[0])
+    refuse_unknown(divide(typed)[0])
 
 
 def test_folders_elsewhere_are_found_and_a_run_can_be_moved(tmp_path: Path) -> None:
