@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from moescope.configs.manifest import hash_folder
-from tests.conftest import Command, hear_interrupts
+from tests.conftest import ROOT, Command, hear_interrupts
 
 FILES = ("corpus", "source=files", "name=t", "corpus.clean.min_chars=5")
 
