@@ -1,7 +1,7 @@
 """Config of the route and report stages."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,17 @@ class Route(Section):
     split: Literal["train", "validation", "test", "probe"] = Field(description="split to run")
     model: str | None = Field(
         description="checkpoint to record; null = the run's own (any transformers MoE works)"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = Field(
+        description="precision of the weights; null or auto = the checkpoint's own"
+    )
+    device_map: str | dict[str, str | int] | None = Field(
+        description="spreads the model as accelerate does: auto, balanced, sequential, cpu, "
+        "cuda:0, or module → device (disk = read at every pass); null = one device"
+    )
+    quantization: str | dict[str, Any] | None = Field(
+        description="quantises the weights when they are loaded, as transformers does: a method "
+        "(bitsandbytes_4bit, torchao, hqq, …) or its settings with quant_method; null = as they are"
     )
     batch_size: int = Field(ge=1, le=1_000_000, description="examples per forward pass")
     max_types: int = Field(

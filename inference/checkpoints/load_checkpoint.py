@@ -19,20 +19,34 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from ... import model  # noqa: F401  (registers our classes with transformers)
+from ...configs.cli import is_out_of_memory
 from ...configs.errors import UserError
 from ...data_processors.tokenizers import tokenizer_hash
+from .loading import Loading, package_line
 
+# a package, a GPU, a file, a setting or the memory that is missing
+LOADING_ERRORS = (
+    *(ImportError, OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError),
+    SafetensorError,
+)
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
-def load_model(path: str, device: torch.device) -> PreTrainedModel:
+def load_model(path: str, device: torch.device, loading: Loading | None = None) -> PreTrainedModel:
     """Loads a masked or causal language model for inference; no code of the checkpoint is run.
+
+    Args:
+        path: its folder or hub name.
+        device: where it goes, unless `loading` says more.
+        loading: precision, devices and quantisation; None = the checkpoint's own, on `device`.
 
     Raises:
         UserError: nothing there, a damaged or incomplete checkpoint, or one that transformers
             does not know by itself.
     """
     _check_weight_files(Path(path))
+    loading = loading or Loading()
+    arguments = loading.arguments()
     disable_progress_bar()  # the stage has its own
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
@@ -45,17 +59,29 @@ def load_model(path: str, device: torch.device) -> PreTrainedModel:
             trust_remote_code=False,
             use_safetensors=True,
             output_loading_info=True,
+            **arguments,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: cannot load this checkpoint ({reason})") from error
+    except LOADING_ERRORS as error:
+        raise UserError(f"{path}: {_reason(error, loading)}") from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise UserError(
             f"{path}: the checkpoint lacks {len(missing)} of the model's weights, "
             f"{missing[0]} first; save or download it again"
         )
-    return network.to(device).eval()
+    return (network if loading.places_modules else network.to(device)).eval()
+
+
+def _reason(error: Exception, loading: Loading) -> str:
+    """Says in one line why a checkpoint could not be loaded."""
+    if is_out_of_memory(error):
+        return (
+            "its weights do not fit into memory; `moescope route` reads them layer by layer with "
+            "route.memory=8GB, or spreads them with route.device_map=auto"
+        )
+    if isinstance(error, ImportError) or loading.quantization is not None:
+        return f"cannot load this checkpoint ({package_line(error, loading.method)})"
+    return f"cannot load this checkpoint ({' '.join(str(error).split())[:300]})"
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerFast:

@@ -90,8 +90,9 @@ class RoutingCapture:
         taken = [choice for choice in self._choices if choice is not None]
         assert len(taken) == len(self._modules), "an experts module did not run"
         self._choices = [None] * len(self._modules)
-        experts = torch.stack([ids for ids, _ in taken], 1)  # (rows, L, k)
-        weights = torch.stack([weights for _, weights in taken], 1)
+        device = real_rows.device  # a model may be spread over several
+        experts = torch.stack([ids.to(device) for ids, _ in taken], 1)  # (rows, L, k)
+        weights = torch.stack([weights.to(device) for _, weights in taken], 1)
         rows = len(experts)
         assert rows in (num_positions, len(real_rows)), (
             f"experts saw {rows} rows; the batch has {num_positions} positions, "

@@ -65,7 +65,7 @@ class Observer:
                 options["label_positions"] = on_device
         inputs = {name: self._to_device(batch[name]) for name in names}
         output = self.network(**inputs, **options)
-        logits = output.logits.flatten(0, -2)
+        logits = output.logits.to(self.device).flatten(0, -2)
         if len(logits) != len(rows):
             logits = logits[on_device]
         loss = F.cross_entropy(logits.float(), self._to_device(targets), reduction="none")

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +13,12 @@ from transformers import PreTrainedModel
 
 from ...configs.errors import UserError
 from ...configs.manifest import Manifest
+from ...configs.ownership import make_ours, remove_ours
 from ...configs.progress import progress_bar
 from ...configs.schema import Config
 from ...data_processors.metadata_values import add_metadata_ids
 from ..checkpoints.load_checkpoint import check_fits, load_model
+from ..checkpoints.loading import Loading, input_device
 from .capture import RoutingCapture
 from .chunks import MIN_EXAMPLES, iterate_chunks
 from .forward import Observer, predicts_next
@@ -86,8 +89,10 @@ def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
             `route.max_memory`.
     """
     path = model_path(config)
-    network = load_model(path, _device())
-    with RoutingCapture(network) as capture:
+    with ExitStack() as opened:
+        offload_dir = opened.enter_context(_offload_folder(config))
+        network = load_model(path, _device(), Loading.of_route(config.route, offload_dir))
+        capture = opened.enter_context(RoutingCapture(network))
         check_fits(network, path, config.paths.dataset, dataset.counts)
         split = open_split(
             config,
@@ -96,11 +101,26 @@ def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
             is_causal=predicts_next(network),
         )
         add_metadata_ids(split.examples, network.config)
-        observer = Observer(network, capture, network.device)
+        observer = Observer(network, capture, input_device(network))
         _check_packing(observer, dataset)
         sizes = _table_sizes(config, split, observer)
         check_memory(config.route, sizes, split.sampled_tokens)
         yield Recording(config, network, capture, observer, split, sizes)
+
+
+@contextmanager
+def _offload_folder(config: Config) -> Iterator[Path | None]:
+    """Makes room beside the store for modules that `route.device_map` puts on disk."""
+    if config.route.device_map is None:
+        yield None
+        return
+    target = config.paths.routing
+    folder = target.with_name(f".{target.name}.offload")
+    make_ours(folder, "paths.routing")
+    try:
+        yield folder
+    finally:
+        remove_ours(folder, "paths.routing")
 
 
 def _check_packing(observer: Observer, dataset: Manifest) -> None:
