@@ -55,7 +55,7 @@ _loaded: set[str] = set()
 _loading: list[tuple[str, str]] = []  # (name, hash) of the plugins that are being loaded
 
 
-def load_plugins(names: Sequence[str]) -> None:
+def load_plugins(names: Any) -> None:
     """Imports plugins, each once.
 
     Args:
@@ -63,9 +63,13 @@ def load_plugins(names: Sequence[str]) -> None:
             in `.py`.
 
     Raises:
-        UserError: there is no such module, or it fails.
+        UserError: it is no list of names, there is no such module, or it fails.
     """
+    if not isinstance(names, Sequence) or isinstance(names, str):
+        raise UserError(f"plugins={names}: not a list of names, such as plugins=[my_module]")
     for name in names:
+        if not isinstance(name, str) or not name:
+            raise UserError(f"plugins: {name!r} is no name of a module, such as my_module")
         _load(name)
 
 
@@ -83,7 +87,7 @@ def named_plugins(arguments: Sequence[str]) -> list[str]:
         value = override.value()
     except HydraException as error:
         raise UserError(f"{given[-1]}: not a list of names, such as plugins=[my_module]") from error
-    return [str(name) for name in (value if isinstance(value, list) else [value])]
+    return [value] if isinstance(value, str) else value  # type: ignore[return-value]
 
 
 @cache
