@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
+from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
@@ -120,7 +121,14 @@ def _type_words(annotation: Any) -> str:
         return f"list of {_type_words(arguments[0])}"
     if origin is dict:
         return f"map {_type_words(arguments[0])} → {_type_words(arguments[1])}"
-    names = {int: "integer", float: "number", str: "text", bool: "true | false", Path: "path"}
+    names = {
+        ByteSize: "size (8GB)",
+        int: "integer",
+        float: "number",
+        str: "text",
+        bool: "true | false",
+        Path: "path",
+    }
     return "null" if annotation is type(None) else names.get(annotation, str(annotation))
 
 

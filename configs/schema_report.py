@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 
 from .section import Section
 
@@ -25,6 +25,11 @@ class Route(Section):
     quantization: str | dict[str, Any] | None = Field(
         description="quantises the weights when they are loaded, as transformers does: a method "
         "(bitsandbytes_4bit, torchao, hqq, …) or its settings with quant_method; null = as they are"
+    )
+    memory: ByteSize | None = Field(
+        ge=1_000_000,
+        description="for models larger than memory: where the weights take more (8GB, 24GiB), one "
+        "layer is in memory at a time; null = where they do not fit into what is free",
     )
     batch_size: int = Field(ge=1, le=1_000_000, description="examples per forward pass")
     max_types: int = Field(

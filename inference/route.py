@@ -10,8 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel
-
 from ..configs.allocator import keep_freed_memory
 from ..configs.cli import main
 from ..configs.errors import UserError
@@ -27,6 +25,8 @@ from .experiments.knockout import possible_knockout, write_knockouts
 from .experiments.metadata_losses import known_values, write_metadata_losses
 from .experiments.saturation import write_saturation
 from .experiments.senses import LabelledText, read_senses, write_senses
+from .recording.between_layers import BetweenLayers
+from .recording.layer_by_layer import LayerByLayer
 from .recording.processes import Processes
 from .recording.recording import Recording, model_path, open_recording
 from .recording.resume import SavedPass
@@ -56,7 +56,11 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
     saved = _open_saved(run)
     if processes is not None:
         processes.hand_out(json.dumps([config.model_dump_json(), dataset.model_dump_json()]))
-    with open_recording(config, dataset) as recording:
+    between = BetweenLayers(
+        saved.folder.with_name(f".{config.paths.routing.name}.layers"), saved.key
+    )
+    with open_recording(config, dataset, between) as recording:
+        recording.prepare()
         sizes = recording.sizes
         with StoreWriter(
             run.output_dir,
@@ -77,7 +81,8 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
         elapsed_s = time.monotonic() - started
         _add_experiments(run.output_dir, recording, facts, senses)
         saved.discard()
-    return _counts(facts, recording.network, elapsed_s)
+        between.discard()
+    return _counts(facts, recording, elapsed_s)
 
 
 def _open_saved(run: StageRun) -> SavedPass:
@@ -148,7 +153,7 @@ def _places(edges: list[int], longest: int, special: list[str]) -> list[tuple[st
     return [*by_position, *((MASK_KINDS[MaskKind.SPECIAL], name) for name in special)]
 
 
-def _counts(facts: StoreFacts, network: PreTrainedModel, elapsed_s: float) -> dict[str, Any]:
+def _counts(facts: StoreFacts, recording: Recording, elapsed_s: float) -> dict[str, Any]:
     return {
         "num_tokens": facts.num_tokens,
         "num_documents": facts.num_documents,
@@ -156,7 +161,9 @@ def _counts(facts: StoreFacts, network: PreTrainedModel, elapsed_s: float) -> di
         "num_experts": facts.num_experts,
         "top_k": facts.top_k,
         "model": facts.model,
-        "model_type": network.config.model_type,
+        "model_type": recording.network.config.model_type,
+        "dtype": str(recording.network.dtype).removeprefix("torch."),
+        "layer_by_layer": isinstance(recording.observer, LayerByLayer),
         "microseconds_per_token": round(1e6 * elapsed_s / max(facts.num_tokens, 1), 3),
     }
 

@@ -13,6 +13,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -44,16 +45,13 @@ def load_model(path: str, device: torch.device, loading: Loading | None = None) 
         UserError: nothing there, a damaged or incomplete checkpoint, or one that transformers
             does not know by itself.
     """
-    _check_weight_files(Path(path))
+    weight_files(Path(path))
     loading = loading or Loading()
     arguments = loading.arguments()
     disable_progress_bar()  # the stage has its own
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        architectures = config.architectures or [""]
-        masked = architectures[0].endswith("ForMaskedLM")
-        auto = AutoModelForMaskedLM if masked else AutoModelForCausalLM
-        network, report = auto.from_pretrained(  # type: ignore[misc]
+        network, report = auto_class(config).from_pretrained(
             path,
             config=config,
             trust_remote_code=False,
@@ -63,13 +61,29 @@ def load_model(path: str, device: torch.device, loading: Loading | None = None) 
         )
     except LOADING_ERRORS as error:
         raise UserError(f"{path}: {_reason(error, loading)}") from error
+    check_report(path, report)
+    return (network if loading.places_modules else network.to(device)).eval()
+
+
+def auto_class(config: PreTrainedConfig) -> Any:
+    """Returns the Auto class that makes the config's language model."""
+    architectures = config.architectures or [""]
+    masked = architectures[0].endswith("ForMaskedLM")
+    return AutoModelForMaskedLM if masked else AutoModelForCausalLM
+
+
+def check_report(path: str, report: Mapping[str, Any]) -> None:
+    """Compares the weights of a checkpoint with those of its model.
+
+    Raises:
+        UserError: the model has weights that the checkpoint lacks.
+    """
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise UserError(
             f"{path}: the checkpoint lacks {len(missing)} of the model's weights, "
             f"{missing[0]} first; save or download it again"
         )
-    return (network if loading.places_modules else network.to(device)).eval()
 
 
 def _reason(error: Exception, loading: Loading) -> str:
@@ -128,16 +142,23 @@ def check_fits(
         )
 
 
-def _check_weight_files(folder: Path) -> None:
-    """Opens every weight file of a local checkpoint; a truncated one shows in its header."""
+def weight_files(folder: Path) -> list[Path]:
+    """Opens every weight file of a local checkpoint; a truncated one shows in its header.
+
+    Returns:
+        The files; [] for a checkpoint of the hub.
+
+    Raises:
+        UserError: nothing there, or a file that is missing or damaged.
+    """
     if not folder.is_dir():
         if not HUB_NAME.fullmatch(folder.as_posix()):
             raise UserError(f"{folder}: no such folder, and not a hub name (owner/name)")
-        return
+        return []
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no checkpoint there (config.json is missing)")
-    weights = sorted(folder.glob("*.safetensors"))
-    for path in _announced(folder) or weights:
+    files = _announced(folder) or sorted(folder.glob("*.safetensors"))
+    for path in files:
         try:
             with safe_open(path, "pt"):
                 pass
@@ -145,8 +166,9 @@ def _check_weight_files(folder: Path) -> None:
             raise UserError(f"{path}: weight file is missing; copy the checkpoint again") from error
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: damaged or truncated weight file ({error})") from error
-    if not weights:
+    if not files:
         raise UserError(f"{folder}: no weights there (model.safetensors); pickles are not read")
+    return files
 
 
 def _announced(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ This is the choice that was made; nothing is derived from logits again.
 """
 
 import re
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -101,6 +102,17 @@ class RoutingCapture:
         if rows != len(real_rows):
             experts, weights = experts[real_rows], weights[real_rows]
         return by_weight(experts.long(), weights, self.num_experts)
+
+    def drain(self) -> dict[int, tuple[Tensor, ...]]:
+        """Returns what was recorded since the last time, by layer, as it was; and forgets it."""
+        found = {place: each for place, each in enumerate(self._choices) if each is not None}
+        self._choices = [None] * len(self._modules)
+        return dict(found)
+
+    def refill(self, choices: Mapping[int, tuple[Tensor, ...]], device: torch.device) -> None:
+        """Records what was drained before, as if the layers had run now."""
+        for place, (ids, weights) in choices.items():
+            self._choices[place] = (ids.to(device), weights.to(device))
 
     def _hook(self, index: int) -> Any:
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -45,6 +45,10 @@ class Observer:
             predicts_next=self.is_causal,
         )
 
+    def num_slots(self, batch: Mapping[str, Tensor]) -> int:
+        """Returns the slots of a token, as a batch shows them; configs name k in many ways."""
+        return int(self(batch).experts.shape[-1])
+
     @torch.inference_mode()
     def losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Runs a batch; returns the loss (M,) in nats of each label, on the device."""

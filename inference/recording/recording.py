@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ...configs.errors import UserError
@@ -17,11 +18,15 @@ from ...configs.ownership import make_ours, remove_ours
 from ...configs.progress import progress_bar
 from ...configs.schema import Config
 from ...data_processors.metadata_values import add_metadata_ids
+from ..checkpoints.layered_weights import LayeredWeights
 from ..checkpoints.load_checkpoint import check_fits, load_model
 from ..checkpoints.loading import Loading, input_device
+from .between_layers import BetweenLayers
 from .capture import RoutingCapture
-from .chunks import MIN_EXAMPLES, iterate_chunks
+from .chunks import MIN_EXAMPLES, Chunk, iterate_chunks
 from .forward import Observer, predicts_next
+from .larger_models import check_room, is_layer_by_layer, only_the_pass
+from .layer_by_layer import LayerByLayer
 from .memory import check_memory
 from .processes import WHOLE, Shard
 from .recorder import RoutingRecorder
@@ -45,6 +50,23 @@ class Recording:
         """Returns a recorder that holds nothing yet."""
         return RoutingRecorder(self.sizes, self.split.facts, self.observer.device)
 
+    def prepare(self) -> None:
+        """Runs a model larger than memory through all its layers; others need no preparation."""
+        if isinstance(self.observer, LayerByLayer):
+            layers = len(self.observer.weights.layers)
+            total = int(self.split.examples.lengths.sum()) * layers
+            with progress_bar("route", total, "tokens x layers") as advance:
+                self.observer.prepare(self._batches, advance)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        size = max(MIN_EXAMPLES, 4 * self.config.route.batch_size)
+        return iterate_chunks(self.split.folder, self.split.examples.lengths, size)
+
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
+        for chunk in self._chunks():
+            for _, batch in self.split.batches(chunk.examples, self.config.route.batch_size):
+                yield batch
+
     def run_chunks(
         self,
         recorder: RoutingRecorder,
@@ -63,9 +85,8 @@ class Recording:
         """
         split, size = self.split, self.config.route.batch_size
         lengths, last = split.examples.lengths, 0
-        chunks = iterate_chunks(split.folder, lengths, max(MIN_EXAMPLES, 4 * size))
         with progress_bar(f"route {split.name}", int(lengths.sum()), "tokens") as advance:
-            for number, chunk in enumerate(chunks, start=1):
+            for number, chunk in enumerate(self._chunks(), start=1):
                 if shard.has(number):
                     last = number
                 if not shard.has(number) or number <= after:
@@ -80,18 +101,31 @@ class Recording:
 
 
 @contextmanager
-def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
+def open_recording(
+    config: Config, dataset: Manifest, between: BetweenLayers | None = None
+) -> Iterator[Recording]:
     """Loads the model and opens the split; the model is recorded until the block ends.
+
+    Args:
+        config: of the run.
+        dataset: the manifest of its dataset.
+        between: where a model larger than memory keeps what its layers hand on.
 
     Raises:
         UserError: a checkpoint that does not fit the dataset or has no experts, a split that is
             not there, packed documents that the model would mix, or tables that do not fit
             `route.max_memory`.
     """
-    path = model_path(config)
+    path, device = model_path(config), _device()
+    by_layer = is_layer_by_layer(config.route, path, device)
     with ExitStack() as opened:
-        offload_dir = opened.enter_context(_offload_folder(config))
-        network = load_model(path, _device(), Loading.of_route(config.route, offload_dir))
+        if by_layer:
+            weights = LayeredWeights(path, device, config.route.dtype)
+            network: PreTrainedModel = weights.network
+            config = only_the_pass(config)
+        else:
+            offload_dir = opened.enter_context(_offload_folder(config))
+            network = load_model(path, device, Loading.of_route(config.route, offload_dir))
         capture = opened.enter_context(RoutingCapture(network))
         check_fits(network, path, config.paths.dataset, dataset.counts)
         split = open_split(
@@ -101,7 +135,13 @@ def open_recording(config: Config, dataset: Manifest) -> Iterator[Recording]:
             is_causal=predicts_next(network),
         )
         add_metadata_ids(split.examples, network.config)
-        observer = Observer(network, capture, input_device(network))
+        if by_layer:
+            assert between is not None, "one process has room beside its store"
+            observer: Observer = LayerByLayer(weights, capture, between)
+            check_room(weights, config.route, split.sequence_length)
+            weights.read_outside()
+        else:
+            observer = Observer(network, capture, input_device(network))
         _check_packing(observer, dataset)
         sizes = _table_sizes(config, split, observer)
         check_memory(config.route, sizes, split.sampled_tokens)
@@ -162,6 +202,6 @@ def _table_sizes(config: Config, split: Split, observer: Observer) -> TableSizes
 
 
 def _slots_per_token(observer: Observer, split: Split) -> int:
-    """Returns the slots of a token, as seen in one example; configurations name k in many ways."""
+    """Returns the slots of a token, as seen in one example."""
     _, batch = next(split.batches(np.arange(1), 1))
-    return observer(batch).experts.shape[-1]
+    return observer.num_slots(batch)

@@ -64,7 +64,7 @@ class SavedPass:
     """
 
     def __init__(self, folder: Path, key: str) -> None:
-        self.folder, self._key = folder, key
+        self.folder, self.key = folder, key
         self._saves: list[int] = []
         self._waiting: list[pa.RecordBatch] = []
         self._num_sampled = 0  # pieces of the sample that are saved
@@ -72,7 +72,11 @@ class SavedPass:
 
     def part(self, name: str) -> "SavedPass":
         """Returns the saves of one process' shard; they lie beside `folder`."""
-        return SavedPass(self.folder.with_name(f"{self.folder.name}-{name}"), f"{self._key}/{name}")
+        return SavedPass(self.folder.with_name(f"{self.folder.name}-{name}"), f"{self.key}/{name}")
+
+    def beside(self, name: str) -> Path:
+        """Returns a folder beside the saves for other parts of the pass."""
+        return self.folder.with_suffix(f".{name}")
 
     def load(self) -> Recorded | None:
         """Reads what an interrupted pass with the same key saved; None if there is nothing."""
@@ -118,7 +122,7 @@ class SavedPass:
             save_file(sampled, self._sample(chunks))
         save_file(recorder.tables.sums(), self._tables(chunks))
         state = {
-            "key": self._key,
+            "key": self.key,
             "saves": [*self._saves, chunks],
             "num_tokens": recorder.num_tokens,
             "has_confidence": recorder.tables.has_confidence,
@@ -141,7 +145,7 @@ class SavedPass:
     def _read(self) -> Recorded | None:
         """Reads every file before any is used: if one is damaged, the pass starts anew."""
         state = json.loads((self.folder / STATE_FILE).read_text(encoding="utf-8"))
-        if state["key"] != self._key:
+        if state["key"] != self.key:
             return None
         self._saves = state["saves"]
         batches = []
