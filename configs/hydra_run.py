@@ -24,7 +24,7 @@ from .progress import console
 from .remembered import OWN
 from .schema import Config
 from .stage import execute
-from .sweep import Sweep
+from .sweep import Sweep, new_journal
 from .typed import Typed, take_apart
 
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
@@ -65,7 +65,7 @@ def run_hydra(
     typed = read(parse(words))
     work = partial(run_stages, stages, command=command, yes=yes)
     failures: list[Exception] = []
-    sweep = Sweep()
+    sweep = Sweep(new_journal(words))
 
     @hydra.main(version_base="1.3", config_path="pkg://moescope.configs", config_name="moescope")
     def job(tree: DictConfig) -> None:
@@ -83,7 +83,10 @@ def run_hydra(
 
     flags, shows = _taken_over(flags, typed)
     sys.argv = [program, *flags, *_composed(flags, words, typed)]
-    job()
+    try:
+        job()
+    finally:
+        sweep.collect()
     if failures:
         raise failures[0]
     if len(sweep.models) > 1 and any(stage.name == "train" for stage in stages):

@@ -1,10 +1,18 @@
-"""Several runs by one command: their names, a failure that stops only its own run, what is next."""
+"""Several runs by one command: their names, a failure that stops only its own run, what is next.
 
+Hydra's launchers start the runs: in this process, in others (joblib), or on other machines
+(submitit). What became of each goes into a file that they share, one line per run.
+"""
+
+import json
 import logging
 import re
+import secrets
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -32,14 +40,16 @@ COLUMNS = {
 
 @dataclass
 class Sweep:
-    """What became of the runs of this process; a launcher may start others elsewhere.
+    """What became of the runs.
 
     Attributes:
+        journal: the file that the runs' processes share.
         names: base name of each run → the runs named after it.
         failed: names of the runs that ended with an error.
         models: name of each run → what its train stage counted.
     """
 
+    journal: Path
     names: dict[str, list[str]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     models: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -59,26 +69,44 @@ class Sweep:
             work: what to do with the run's config and overrides; returns the settled config.
             explain: puts an error into one line.
 
-        Raises:
-            UserError: the work failed, and another process than this one sums up.
         """
         base = tree.name
         hydra = HydraConfig.get()
         keys = hydra.sweeper.get("params") or {}
         tree.name = run_name(base, swept(hydra.overrides.task, arguments, keys))
-        self.names.setdefault(base, []).append(tree.name)
         console.rule(f"run {hydra.job.num + 1}: {tree.name}")
+        became: dict[str, Any] = {"number": hydra.job.num, "base": base, "name": tree.name}
         try:
             config = work(tree, parse(hydra.overrides.task))
             if manifest := read_manifest(config.paths.model):
-                self.models[config.name] = manifest.counts
+                became["model"] = dict(manifest.counts)
         except Exception as error:
-            self.failed.append(tree.name)
+            became["failed"] = True
             line = f"{tree.name} failed: {explain(error)}"
             console.print(line, markup=False, style="red", soft_wrap=True)
             logger.debug("%s failed", tree.name, exc_info=True)
-            if hydra.runtime.choices["hydra/launcher"] != "basic":
-                raise UserError(line) from error
+        self._note(became)
+
+    def _note(self, became: Mapping[str, Any]) -> None:
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
+        with self.journal.open("ab", buffering=0) as stream:  # one write: several may write at once
+            stream.write((json.dumps(became) + "\n").encode())
+
+    def collect(self) -> None:
+        """Reads what became of the runs, in their order, and removes the file."""
+        try:
+            lines = self.journal.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return
+        self.journal.unlink()
+        with suppress(OSError):
+            self.journal.parent.rmdir()  # if it is empty
+        for became in sorted(map(json.loads, lines), key=lambda each: each["number"]):
+            self.names.setdefault(became["base"], []).append(became["name"])
+            if became.get("failed"):
+                self.failed.append(became["name"])
+            elif "model" in became:
+                self.models[became["name"]] = became["model"]
 
     def table(self) -> Table:
         """Validation losses of the runs' models, side by side."""
@@ -91,7 +119,7 @@ class Sweep:
             table.add_column(heading, justify="right")
         for name, counts in self.models.items():
             cells = (f"{counts[k]:{how}}" if k in counts else "" for k, (_, how) in columns.items())
-            table.add_row(name.removeprefix(f"{bases[name]},"), *cells)
+            table.add_row(name.removeprefix(f"{bases[name]}-"), *cells)
         return table
 
     def failure(self) -> UserError:
@@ -124,6 +152,17 @@ def swept(overrides: Sequence[str], arguments: Sequence[str], keys: Collection[s
 
 
 def run_name(name: str, overrides: str) -> str:
-    """Names one run of a sweep after what it overrides, as a folder name of at most 120 letters."""
-    full = re.sub(r"[^A-Za-z0-9._=,+-]+", "_", f"{name},{overrides}" if overrides else name)
-    return full if len(full) <= 120 else f"{full[:100]},{digest(full)[:8]}"
+    """Names one run of a sweep after what it overrides, as a folder name of at most 120 letters.
+
+    No letter in it means anything to a shell or to Hydra: "demo-router.top_k_2".
+    """
+    full = re.sub(r"[^A-Za-z0-9._+-]+", "_", overrides.replace(",", "-"))
+    full = f"{name}-{full}" if overrides else name
+    return full if len(full) <= 120 else f"{full[:100]}-{digest(full)[:8]}"
+
+
+def new_journal(arguments: Sequence[str]) -> Path:
+    """Names the file that a command's runs share, in the folder of all runs."""
+    typed = [text.partition("=")[2] for text in arguments if text.startswith("paths.runs=")]
+    folder = Path(typed[-1].strip("'\"")) if typed else Path("runs")
+    return (folder / f".sweep.{secrets.token_hex(4)}.jsonl").absolute()

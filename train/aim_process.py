@@ -4,6 +4,7 @@ It reads [verb, value] from a pipe and answers [error, value] to each, as JSON. 
 its disk is full (threads that wait for ever, finalisers that print tracebacks) stays in here.
 """
 
+import fcntl
 import json
 import os
 import sys
@@ -75,10 +76,18 @@ def open_run(wanted: Mapping[str, Any]) -> Any:
 
 
 def create_repository(repo: Any, folder: Path) -> None:
-    """Makes the repository before any run opens it: several at once fail to create it."""
-    if not repo.exists(str(folder)):
-        folder.mkdir(parents=True, exist_ok=True)
-        repo.from_path(str(folder), init=True)
+    """Makes the repository before any run opens it; several processes do it one after another.
+
+    At once they would fail: Aim writes its files without a lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not repo.exists(str(folder)):
+            repo.from_path(str(folder), init=True)
+    finally:
+        os.close(lock)
 
 
 def track_record(run: Any, record: Mapping[str, Any]) -> None:

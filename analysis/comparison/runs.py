@@ -134,7 +134,7 @@ def read_runs(folders: Sequence[Path], runs_dir: Path) -> list[ComparedRun]:
 
 
 def run_labels(folders: Sequence[Path]) -> list[str]:
-    """Names runs by their folders, less what all names begin with ("sweep,seed=1" → "seed=1").
+    """Names runs by their folders, less what all names begin with ("sweep-seed_1" → "seed_1").
 
     Folders of one name are told apart by their paths.
     """
@@ -143,7 +143,7 @@ def run_labels(folders: Sequence[Path]) -> list[str]:
         names = [folder.as_posix() for folder in folders]
     first, last = min(names), max(names)
     same = sum(first[: end + 1] == last[: end + 1] for end in range(min(len(first), len(last))))
-    start = max(first.rfind(separator, 0, same) for separator in ",/") + 1
+    start = max(first.rfind(separator, 0, same) for separator in ",-/") + 1
     return [name[start:] for name in names] if all(name[start:] for name in names) else names
 
 
