@@ -10,6 +10,7 @@ from .schema_corpus import Corpus, Source
 from .schema_dataset import DatasetConfig, Masking, Tokenizer
 from .schema_generate import Generate
 from .schema_model import Balance, ModelSection, Router
+from .schema_plan import Plan
 from .schema_report import Report, Route
 from .schema_train import Tracking, Train
 from .section import Section
@@ -58,6 +59,7 @@ class Config(Section):
     report: Report
     compare: Compare
     generate: Generate
+    plan: Plan
     checkpoint: Checkpoint
     export: Export
 

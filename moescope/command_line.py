@@ -16,7 +16,11 @@ COMMANDS = {  # what is no stage: it keeps no folder
     "generate": (
         "moescope.inference.generate:main",
         "a text continued, or its [MASK]s filled in, with the experts of each token",
-    )
+    ),
+    "plan": (
+        "moescope.train.plan:main",
+        "what a training takes on a device: parameters, memory, time, and what fits",
+    ),
 }
 RERUN = "the pipeline of a run that exists, with its settings and those that are typed"
 HEADING = """\

@@ -58,11 +58,24 @@ def check_architecture(config: Config) -> None:
         UserError: names the keys and their values.
     """
     check_machine(config.train)
+    _architecture(config, _router_parameters(config))
+
+
+def planned_architecture(config: Config, vocab_size: int) -> MoescopeConfig:
+    """The model that a config asks for, with a vocabulary of this size.
+
+    Raises:
+        UserError: settings that contradict each other.
+    """
+    return _architecture(config, _router_parameters(config), vocab_size=vocab_size)
+
+
+def _router_parameters(config: Config) -> dict[str, Any]:
     router = config.router.model_dump(exclude={"top_k"})
     if isinstance(config.router, MaskedRouter) and not config.router.values:
         # the dataset will say which values there are
         router["values"] = list(range(max(len(config.router.permitted), 1)))
-    _architecture(config, router)
+    return router
 
 
 def _architecture(config: Config, router: dict[str, Any], **others: Any) -> MoescopeConfig:
