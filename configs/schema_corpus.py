@@ -100,6 +100,11 @@ class HubSource(Section):
         description="other columns to carry along, for router.column"
     )
     keep_topics: list[str] = Field(description="topics to keep while streaming; [] = all")
+    shuffle: int = Field(
+        ge=0,
+        le=10_000_000,
+        description="documents among which the stream is shuffled, shards besides; 0 = its order",
+    )
     max_documents: int = Field(ge=1, le=1_000_000_000, description="stop after so many documents")
 
 

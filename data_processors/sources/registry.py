@@ -32,7 +32,10 @@ class SourceReader:
 
 SOURCES: dict[str, SourceReader] = {
     "files": SourceReader(lambda source, wanted, _: read_files(source, wanted), fingerprint_files),
-    "hub": SourceReader(lambda source, wanted, _: read_hub(source, wanted), fingerprint_hub),
+    "hub": SourceReader(
+        lambda source, wanted, drawing: read_hub(source, wanted, int(drawing.integers(2**31))),
+        fingerprint_hub,
+    ),
     "newsgroups": SourceReader(
         lambda source, wanted, _: read_newsgroups(source, wanted),
         lambda _: {"package scikit-learn": version("scikit-learn")},

@@ -293,7 +293,9 @@ def test_dates_are_read_strictly() -> None:
             parse_date(value, "f line 1", "when")
 
 
-def test_hub_streams_names_labels_and_stops(tmp_path: Path) -> None:
+def test_hub_streams_names_labels_and_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     datasets = pytest.importorskip("datasets")
     features = datasets.Features(
         {"body": datasets.Value("string"), "label": datasets.ClassLabel(names=["war", "peace"])}
@@ -302,7 +304,8 @@ def test_hub_streams_names_labels_and_stops(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / "train.parquet")
-    hub = ["source=hub", f"source.dataset={folder}", "source.text_column=body"]
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    hub = ["source=hub", f"source.dataset={folder}", "source.text_column=body", "source.shuffle=0"]
     labelled = [*hub, "source.topic_column=label"]
     assert [d.topic for d in read(*labelled)] == ["war", "peace", "war", "peace", None, "peace"]
     assert len(read(*labelled, "source.max_documents=2")) == 2
