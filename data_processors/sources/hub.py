@@ -110,7 +110,8 @@ def _failed(source: HubSource, error: Exception) -> UserError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return UserError(
         f"source.dataset={source.dataset}: cannot read it from the hub ({reason}); check the name, "
-        "split and network (what was read is kept, the same command goes on), or use a source that needs none: pydocs, sotu, synthetic, files"
+        "split and network (what was read is kept, the same command goes on), or use a source that "
+        "needs none: pydocs, sotu, synthetic, files"
     )
 
 
