@@ -85,6 +85,9 @@ def explain(error: Exception) -> str:
     refused = re.search(r"Could not override '([^']+)'", text)
     if refused:
         return unknown_key(refused[1])
+    if kinds := re.search(r"Cannot merge (Dict|List)Config with (Dict|List)Config", text):
+        accepted = {"Dict": "names with values, {a: b}", "List": "a list, [a, b]"}[kinds[1]]
+        return f"{getattr(error, 'full_key', None) or 'config'}: this setting is {accepted}"
     missing = re.search(r"Could not find '([\w-]+)/([^']+)'", text)
     if missing and (options := group_options(missing[1])):
         return str(unknown_choice(missing[1], missing[2], options))

@@ -7,6 +7,15 @@ from collections.abc import Iterable
 class UserError(ValueError):
     """A mistake in the input or the configuration; its message is the one line a user sees."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(line.strip() for line in message.splitlines() if line.strip()))
+
+
+def shown(value: object, longest: int = 200) -> str:
+    """Returns a value as an error quotes it: of a long one the beginning, and how long it is."""
+    text = str(value)
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Returns " (did you mean 'x'?)" for the closest of `choices`, or "" when none is close."""
@@ -25,5 +34,6 @@ def unknown_choice(field: str, value: str, choices: Iterable[str]) -> UserError:
     """Builds the error for a value that is not among `choices`: names field, value, all choices."""
     names = sorted(choices)
     return UserError(
-        f"{field}: unknown value {value!r}{nearest(value, names)}; choose one of {', '.join(names)}"
+        f"{field}: unknown value {shown(value)!r}{nearest(value, names)}; "
+        f"choose one of {', '.join(names)}"
     )

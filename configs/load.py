@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from .errors import UserError, nearest
+from .errors import UserError, nearest, shown
 from .plugins import load_plugins
 from .schema import Config
 from .section import Section, subsections
@@ -48,7 +48,7 @@ def describe(error: ValidationError, values: Any) -> str:
         return unknown_key(path)
     if first["type"] == "missing":
         return f"{path}: needs a value"
-    return f"{path}={first['input']}: {message}"
+    return f"{path}={shown(first['input'])}: {message}"
 
 
 # what others call it → what it is called here

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from moescope.configs.cli import explain, group_options
 from moescope.configs.compose import compose_config
 from moescope.configs.defaults import default_values
 from moescope.configs.errors import UserError
 from moescope.configs.load import ALIASES, walk
+from moescope.configs.memory import apply, parse
 from moescope.configs.schema import Config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -46,6 +49,12 @@ def test_what_a_key_is_called_elsewhere_leads_to_a_key_that_exists() -> None:
     assert set(ALIASES.values()) <= last
 
 
+def test_a_list_in_the_place_of_names_is_one_line_with_the_key() -> None:
+    with pytest.raises(OmegaConfBaseException) as caught:
+        apply(OmegaConf.create({"source": {"fields": {}}}), parse(["source.fields=[]"])[0])
+    assert explain(caught.value) == "source.fields: this setting is names with values, {a: b}"
+
+
 def test_defaults_live_in_yaml_alone() -> None:
     with_default = [key for key, info in walk(Config) if not info.is_required()]
     assert with_default == []
@@ -70,12 +79,16 @@ def test_defaults_live_in_yaml_alone() -> None:
         (["plugins=json"], ["plugins=json", "not a list of names"]),
         (["train.schedule=cosin"], ["train.schedule=cosin", "'cosine'"]),
         (["name=a/b"], ["name=a/b"]),
+        (["name='a\nb'"], ["name=a b"]),
+        (["seed=" + 5000 * "a"], ["seed=aaaa", "(5,000 characters)", "valid integer"]),
     ],
 )
 def test_wrong_values_are_refused_in_one_line(overrides: list[str], words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         compose_config(overrides)
+    assert "\n" not in str(caught.value)
     message = explain(caught.value)
     assert "\n" not in message
+    assert len(message) < 500
     for word in words:
         assert word in message
