@@ -6,6 +6,7 @@ from pathlib import Path
 from .definition import Stage
 from .errors import UserError
 from .manifest import Manifest, digest
+from .results import refuse_other_result
 from .schema import Config
 
 
@@ -20,10 +21,12 @@ def check_together(
         manifests: stage → its finished result; what is finished with these settings is fine.
 
     Raises:
-        UserError: names the setting and what is accepted.
+        UserError: names the setting and what is accepted; or somebody's files stand where a stage
+            would write.
     """
     for stage in stages:
         config, finished = configs[stage.name], manifests.get(stage.name)
+        refuse_other_result(stage, getattr(config.paths, stage.output).resolve())
         if finished is None or finished.config_hash != digest(stage.settings(config)):
             if stage.name == "train" and len(stages) > 1:
                 _check_masks(config)

@@ -14,6 +14,7 @@ from ..data_processors.metadata_values import resolve_values
 from ..data_processors.tokenizers import tokenizer_facts, tokenizer_hash
 from ..model import MoescopeConfig, MoescopeExperts, MoescopeForCausalLM, MoescopeForMaskedLM
 from .arguments import check_machine
+from .checkpoints import refuse_foreign_checkpoints
 from .start import load_start
 
 LanguageModel = MoescopeForMaskedLM | MoescopeForCausalLM
@@ -55,9 +56,10 @@ def check_architecture(config: Config) -> None:
     """Refuses settings that contradict each other or this machine; needs no dataset.
 
     Raises:
-        UserError: names the keys and their values.
+        UserError: names the keys and their values; or somebody's files stand where checkpoints go.
     """
     check_machine(config.train)
+    refuse_foreign_checkpoints(config.paths.checkpoints)
     _architecture(config, _router_parameters(config))
 
 

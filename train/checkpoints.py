@@ -80,7 +80,7 @@ class CheckpointFolder:
         Raises:
             UserError: the folder holds files of somebody else.
         """
-        refuse_foreign(self.folder, FIELD, ours=_is_ours(self.folder))
+        refuse_foreign_checkpoints(self.folder)
         path = self.folder / OWNER_FILE
         try:
             return Owner.read(path)
@@ -363,6 +363,11 @@ def check_snapshot(folder: Path) -> None:
             f"{error}, so the snapshot is not used; route.snapshots=false leaves snapshots out, "
             "`moescope train force=true` makes them anew"
         ) from error
+
+
+def refuse_foreign_checkpoints(folder: Path) -> None:
+    """Refuses a folder of somebody else's in the place of the checkpoints."""
+    refuse_foreign(folder, FIELD, ours=_is_ours(folder))
 
 
 def _is_ours(folder: Path) -> bool:

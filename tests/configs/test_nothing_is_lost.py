@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from moescope.configs import folders
+from moescope.configs.compose import compose_config
+from moescope.configs.cross_checks import check_together
 from moescope.configs.errors import UserError
 from moescope.configs.manifest import hash_folder
 from moescope.configs.ownership import MARK, is_json_lines, make_ours, remove_ours
 from moescope.configs.stage import StageRun, execute
+from moescope.configs.stages import PIPELINE
 from tests.configs.test_stage import Work, config_in, make_stage, mask_of
 
 
@@ -173,3 +176,17 @@ def test_json_lines_are_known_by_their_keys(tmp_path: Path) -> None:
     ):
         path.write_text(content)
         assert is_json_lines(path, "step") == ours, content
+
+
+@pytest.mark.parametrize("place", ["dataset", "checkpoints", "model", "report"])
+def test_somebodys_folder_is_found_before_the_first_stage_writes(
+    tmp_path: Path, place: str
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    config = compose_config([f"paths.runs={tmp_path / 'runs'}", f"paths.{place}={mine}"])
+    with pytest.raises(UserError, match=f"paths.{place}"):
+        check_together(PIPELINE, {stage.name: config for stage in PIPELINE}, {})
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+    assert not (tmp_path / "runs").exists()
