@@ -1,6 +1,6 @@
 """What a stage is: its name, what it reads and writes, and the function that does its work."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,7 @@ class Stage:
             were cost no result: the stage goes on from where it was.
         costly: whether its result took long and is kept whenever another takes its place.
         next_stage: what to type next.
+        plan: lines that forecast what it will take (`--plan`); None = it has no forecast.
         needs_experts: a pipeline leaves it out for a dense model.
     """
 
@@ -71,6 +72,7 @@ class Stage:
     )
     costly: bool = False
     next_stage: str | None = None
+    plan: Callable[[Config], Iterable[str]] | None = None
     needs_experts: bool = False
 
     def settings(self, config: Config) -> dict[str, Any]:

@@ -31,7 +31,16 @@ FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c"
 SHORT = {"-c": "--cfg", "-cd": "--config-dir"}
 SWEEPS = {"-m", "--multirun"}
 YES = {"-y", "--yes"}
-FLAGS = ("--help", "--yes", "--debug", "--multirun", "--cfg", "--config-dir")  # worth advising
+PLAN = "--plan"
+FLAGS = (
+    "--help",
+    "--yes",
+    "--debug",
+    PLAN,
+    "--multirun",
+    "--cfg",
+    "--config-dir",
+)  # worth advising
 HYDRAS = ("--hydra-help", "--version", "--resolve", "--run", "--shell-completion", "--config-path")
 HYDRAS += ("--config-name", "--package", "--experimental-rerun", "--info")
 SHORT_FLAGS = {"-h", "-m", "-y", "-c", "-p", "-r", "-sc", "-cp", "-cn", "-cd", "-i"}
@@ -60,7 +69,8 @@ def run_hydra(
     flags, words = divide(arguments)
     refuse_unknown(flags)
     yes = bool(YES & set(flags))
-    flags = [flag for flag in flags if flag not in YES]
+    plans = PLAN in flags
+    flags = [flag for flag in flags if flag not in (*YES, PLAN)]
     read = partial(take_apart, folders=_own_presets(flags))
     typed = read(parse(words))
     work = partial(run_stages, stages, command=command, yes=yes)
@@ -75,6 +85,9 @@ def run_hydra(
         try:
             if shows:
                 show(tree, typed, stages)
+                return
+            if plans:
+                plan(stages, tree, typed)
                 return
             work(tree, typed)
             _say_next(stages[-1], words, typed)
@@ -155,6 +168,20 @@ def _composed(flags: Sequence[str], words: Sequence[str], typed: Typed) -> list[
                 f"{override.input_line}: several values need -m, which gives each its own run"
             )
     return [word for word in words if word not in held]
+
+
+def plan(stages: Sequence[Stage], tree: DictConfig, typed: Typed) -> None:
+    """Prints what the stages will take on this machine, and runs nothing.
+
+    Raises:
+        UserError: a stage without a forecast.
+    """
+    configs = settle(tree, typed, stages).configs
+    for stage in stages:
+        if stage.plan is None:
+            raise UserError(f"{PLAN}: {stage.name} has no forecast; `moescope route {PLAN}` has")
+        for line in stage.plan(configs[stage.name]):
+            print(line)
 
 
 def run_stages(

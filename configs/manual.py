@@ -35,6 +35,7 @@ def print_stage_help(stages: "Sequence[Stage]", program: str) -> None:
         "defaults,\nwhat the run says, a preset that is named, single values; experiment=NAME "
         "starts from the\nexperiment instead (docs/runs.md). --yes allows changes that redo what "
         "took long.\n"
+        "route --plan says what recording will read, hold and take, and runs nothing.\n"
         "--cfg job prints the composed config, --debug shows tracebacks, "
         "--config-dir DIR adds your own presets.\n",
         ("experiment",),

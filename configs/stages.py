@@ -84,6 +84,7 @@ ROUTE = Stage(
     folders=lambda config: _given(config.route.model or config.paths.model),
     costly=True,
     next_stage="report",
+    plan=later("moescope.inference.plan:plan_route"),
     needs_experts=True,
 )
 REPORT = Stage(

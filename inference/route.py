@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ..configs.allocator import keep_freed_memory
 from ..configs.cli import main
 from ..configs.errors import UserError
 from ..configs.manifest import Manifest, digest
@@ -48,7 +47,6 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
         UserError: a checkpoint that does not fit the dataset or has no experts, or a split that
             is not there.
     """
-    keep_freed_memory()
     config, dataset, started = run.config, run.inputs["mask"], time.monotonic()
     senses = read_senses(config.route.senses) if config.route.senses else []
     for snapshot in recorded_snapshots(config).values():
@@ -56,9 +54,7 @@ def record_split(run: StageRun, processes: Processes | None = None) -> dict[str,
     saved = _open_saved(run)
     if processes is not None:
         processes.hand_out(json.dumps([config.model_dump_json(), dataset.model_dump_json()]))
-    between = BetweenLayers(
-        saved.folder.with_name(f".{config.paths.routing.name}.layers"), saved.key
-    )
+    between = BetweenLayers(saved.beside("layers"), saved.key)
     with open_recording(config, dataset, between) as recording:
         recording.prepare()
         sizes = recording.sizes
@@ -182,7 +178,6 @@ def run_processes(arguments: Sequence[str]) -> int:
 
 def _serve(processes: Processes) -> int:
     """Records this process' shard of every split that process 0 records."""
-    keep_freed_memory()
     try:
         for task in processes.tasks():
             config, dataset = json.loads(task)

@@ -29,8 +29,10 @@ from transformers.modeling_utils import LoadStateDictConfig
 from transformers.modeling_utils import str_to_torch_dtype as DTYPES
 from transformers.utils.logging import disable_progress_bar
 
+from ...configs.allocator import return_freed_memory
 from ...configs.errors import UserError
 from ..recording.capture import find_experts
+from .layer_sizes import LayerSizes
 from .load_checkpoint import LOADING_ERRORS, auto_class, check_report, weight_files
 
 OUTSIDE = -1  # the part of a model that is not in a layer
@@ -41,7 +43,9 @@ class LayeredWeights:
 
     Attributes:
         network: the model; what is outside of the layers is in memory after `read_outside`.
+        files: its weights on disk.
         layers: its decoder layers, in order.
+        sizes: what they take in memory.
         bytes_read: of weights, so far.
     """
 
@@ -52,9 +56,10 @@ class LayeredWeights:
             UserError: a checkpoint that cannot be read layer by layer, or that does not fit.
         """
         self.path, self.device, self.bytes_read = path, device, 0
-        self._files = weight_files(local_folder(path))
+        self.files = weight_files(local_folder(path))
         self.network = build_without_weights(path, dtype)
         self._layers_name, self.layers = find_layers(self.network)
+        self.sizes = LayerSizes.of(self.network, self.layers)
         mapping = get_model_conversion_mapping(self.network)
         self._config = LoadStateDictConfig(
             dtype=self.network.dtype,
@@ -85,21 +90,7 @@ class LayeredWeights:
         if self._held is not None:
             _drop(self.layers[self._held])
             self._held = None
-
-    def size(self, number: int) -> int:
-        """Returns the bytes of a layer in memory; `OUTSIDE` = of all that is in none."""
-        prefix = f"{self._layers_name}."
-        named = self.network.named_parameters()
-        own = f"{prefix}{number}."
-        return sum(
-            p.numel() * p.element_size()
-            for n, p in named
-            if (n.startswith(own) if number != OUTSIDE else not n.startswith(prefix))
-        )
-
-    def largest_weight(self, number: int) -> int:
-        """Returns the bytes of a layer's largest weight."""
-        return max(p.numel() * p.element_size() for p in self.layers[number].parameters())
+            return_freed_memory()
 
     def size_on_disk(self, number: int) -> int:
         """Returns the bytes that reading a layer takes."""
@@ -108,7 +99,7 @@ class LayeredWeights:
     def _read_shapes(self) -> dict[str, Tensor]:
         """Returns every stored weight on the meta device."""
         shapes = {}
-        for file in self._files:
+        for file in self.files:
             with safe_open(file, "pt") as opened:
                 for key in opened.keys():  # noqa: SIM118  (no mapping)
                     part = opened.get_slice(key)
@@ -128,7 +119,7 @@ class LayeredWeights:
         meta, prefix = self.network.state_dict(), self.network.base_model_prefix
         inside = re.compile(rf"{re.escape(self._layers_name)}\.(\d+)\.")
         found: dict[int, dict[str, Path]] = {}
-        for file in self._files:
+        for file in self.files:
             with safe_open(file, "pt") as opened:
                 names = list(opened.keys())
             for key in names:
@@ -160,6 +151,7 @@ class LayeredWeights:
             }
             self._convert({key: files[path].get_slice(key) for key, path in keys.items()})
         self.bytes_read += self.size_on_disk(number)
+        return_freed_memory()
 
     def _convert(self, stored: Mapping[str, Any], device: str | None = None) -> Any:
         """Puts stored weights into the model, as transformers does."""
@@ -174,8 +166,15 @@ class LayeredWeights:
         return info
 
 
-def build_without_weights(path: str, dtype: str | None = None) -> PreTrainedModel:
+def build_without_weights(
+    path: str, dtype: str | None = None, *, dequantised: bool = False
+) -> PreTrainedModel:
     """Builds a model whose parameters are on the meta device; its buffers are real.
+
+    Args:
+        path: of the checkpoint; only its config is read.
+        dtype: of the weights; None = the config's.
+        dequantised: whether a quantised checkpoint is built as if it were not.
 
     Raises:
         UserError: no config that transformers knows, or a quantised checkpoint.
@@ -183,6 +182,8 @@ def build_without_weights(path: str, dtype: str | None = None) -> PreTrainedMode
     disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        if dequantised and hasattr(config, "quantization_config"):
+            del config.quantization_config
         if getattr(config, "quantization_config", None):
             method = config.quantization_config.get("quant_method", "some method")
             raise UserError(

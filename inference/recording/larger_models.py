@@ -8,7 +8,7 @@ from ...configs.progress import console
 from ...configs.schema import Config
 from ...configs.schema_report import Route
 from ..checkpoints.free_memory import GB, free_memory, weights_in_memory
-from ..checkpoints.layered_weights import OUTSIDE, LayeredWeights, local_folder
+from ..checkpoints.layered_weights import LayeredWeights, local_folder
 from ..checkpoints.load_checkpoint import LOADING_ERRORS, weight_files
 from .processes import Processes
 
@@ -79,34 +79,24 @@ def only_the_pass(config: Config) -> Config:
     return config.model_copy(update={"route": settings.model_copy(update={"knockout": "none"})})
 
 
-def check_room(weights: LayeredWeights, settings: Route, positions: int) -> None:
+def check_room(weights: LayeredWeights, settings: Route, window: int) -> None:
     """Checks one layer, what is outside of the layers, and a batch against the memory.
+
+    Args:
+        weights: of the model.
+        settings: the `route` section.
+        window: longest window, in tokens.
 
     Raises:
         UserError: they would not fit; names their sizes and what makes them smaller.
     """
-    limit = settings.memory or free_memory(weights.device)
-    outside, layer = weights.size(OUTSIDE), largest_layer(weights)
-    batch = batch_memory(weights, settings.batch_size * positions)
-    if outside + layer + batch > limit:
+    sizes, limit = weights.sizes, settings.memory or free_memory(weights.device)
+    positions = settings.batch_size * window
+    need, batch = sizes.by_layer(positions), positions * sizes.per_position
+    if need > limit:
         raise UserError(
-            f"route.memory={limit / GB:.3g}GB: layer by layer needs about "
-            f"{(outside + layer + batch) / GB:.3g} GB: embeddings and head {outside / GB:.3g}, one "
-            f"layer while it is read {layer / GB:.3g}, a batch {batch / GB:.3g}; lower "
+            f"route.memory={limit / GB:.3g}GB: layer by layer needs about {need / GB:.3g} GB: "
+            f"embeddings and head {sizes.outside / GB:.3g}, one layer while it is read "
+            f"{sizes.one_layer / GB:.3g}, a batch {batch / GB:.3g}; lower "
             f"route.batch_size={settings.batch_size} or raise route.memory"
         )
-
-
-def largest_layer(weights: LayeredWeights) -> int:
-    """Returns the bytes that the largest layer takes while it is read and converted."""
-    sizes = [weights.size(number) for number in range(len(weights.layers))]
-    number = sizes.index(max(sizes))
-    return sizes[number] + weights.largest_weight(number)
-
-
-def batch_memory(weights: LayeredWeights, positions: int) -> int:
-    """Returns roughly the bytes of a batch: its scores, once more in float32, and activations."""
-    config = weights.network.config.get_text_config()
-    item = weights.network.dtype.itemsize
-    scores = config.vocab_size * (item + 8)
-    return positions * (scores + 16 * config.hidden_size * item)

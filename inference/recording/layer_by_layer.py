@@ -8,6 +8,7 @@ family computes are its own, and the numbers are those of the plain pass, to the
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from traceback import clear_frames
 from typing import Any
 
 import torch
@@ -156,8 +157,8 @@ class LayerByLayer(Observer):
         self.weights.hold(layer)
         try:
             self._run(batch, with_routing=False)
-        except LayerDone:
-            pass
+        except LayerDone as done:
+            clear_frames(done.__traceback__)  # they hold what the model computed, and weights
         except (KeyError, IndexError, AttributeError, TypeError, RuntimeError) as error:
             if layer == 0 or isinstance(error, torch.OutOfMemoryError):
                 raise

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from ...configs.allocator import keep_few_kernels, keep_freed_memory
 from ...configs.errors import UserError
 from ...configs.manifest import Manifest
 from ...configs.ownership import make_ours, remove_ours
-from ...configs.progress import progress_bar
+from ...configs.progress import console, progress_bar
 from ...configs.schema import Config
 from ...data_processors.metadata_values import add_metadata_ids
 from ..checkpoints.layered_weights import LayeredWeights
@@ -24,6 +25,7 @@ from ..checkpoints.loading import Loading, input_device
 from .between_layers import BetweenLayers
 from .capture import RoutingCapture
 from .chunks import MIN_EXAMPLES, Chunk, iterate_chunks
+from .forecast import Forecast, Work, forecast, summary
 from .forward import Observer, predicts_next
 from .larger_models import check_room, is_layer_by_layer, only_the_pass
 from .layer_by_layer import LayerByLayer
@@ -54,9 +56,19 @@ class Recording:
         """Runs a model larger than memory through all its layers; others need no preparation."""
         if isinstance(self.observer, LayerByLayer):
             layers = len(self.observer.weights.layers)
-            total = int(self.split.examples.lengths.sum()) * layers
-            with progress_bar("route", total, "tokens x layers") as advance:
+            tokens = int(self.split.examples.lengths.sum())
+            console.print(f"route: layer by layer, {summary(self._forecast(tokens))}")
+            with progress_bar("route", tokens * layers, "tokens x layers") as advance:
                 self.observer.prepare(self._batches, advance)
+
+    def _forecast(self, tokens: int) -> Forecast:
+        assert isinstance(self.observer, LayerByLayer), "others are loaded already"
+        weights, size = self.observer.weights, self.config.route.batch_size
+        window = self.split.sequence_length
+        work = Work(
+            *(self.network, weights.sizes, weights.files, tokens, window, size), by_layer=True
+        )
+        return forecast(work, self.config.paths.dataset, weights.device)
 
     def _chunks(self) -> Iterator[Chunk]:
         size = max(MIN_EXAMPLES, 4 * self.config.route.batch_size)
@@ -116,15 +128,17 @@ def open_recording(
             not there, packed documents that the model would mix, or tables that do not fit
             `route.max_memory`.
     """
-    path, device = model_path(config), _device()
+    path, device = model_path(config), main_device()
     by_layer = is_layer_by_layer(config.route, path, device)
     with ExitStack() as opened:
         if by_layer:
+            keep_few_kernels()
             weights = LayeredWeights(path, device, config.route.dtype)
             network: PreTrainedModel = weights.network
             config = only_the_pass(config)
         else:
             offload_dir = opened.enter_context(_offload_folder(config))
+            keep_freed_memory()
             network = load_model(path, device, Loading.of_route(config.route, offload_dir))
         capture = opened.enter_context(RoutingCapture(network))
         check_fits(network, path, config.paths.dataset, dataset.counts)
@@ -179,7 +193,8 @@ def model_path(config: Config) -> str:
     return config.route.model or str(config.paths.model)
 
 
-def _device() -> torch.device:
+def main_device() -> torch.device:
+    """Returns this process' GPU; the CPU without one."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -55,9 +55,10 @@ def test_a_foreign_checkpoint_is_reported_without_a_train_stage(
         *("dataset.sequence_length=32", f"route.model={olmoe}"),
         *("report.permutations=19", "report.bootstrap=10"),
     )
-    for stage in ("corpus", "mask", "route", "report"):
-        done = command(stage, *settings)
+    for stage in ("corpus", "mask", "route --plan", "route", "report"):
+        done = command(*stage.split(), *settings)
         assert done.returncode == 0, done.stderr
+        assert stage != "route --plan" or "layers, 2 of them with 4 experts" in done.stdout
     run = tmp_path / "olmoe"
     assert not (run / "model").exists()
     summary = json.loads((run / "report" / "summary.json").read_text())
