@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from .errors import UserError, unknown_choice
+from .errors import Terminated, UserError, unknown_choice
 from .folders import is_full_disk
 from .hydra_run import run_hydra
 from .load import unknown_key
@@ -23,7 +23,7 @@ from .terminal import printable
 
 
 def main(stages: Sequence[Stage], arguments: Sequence[str], program: str) -> int:
-    """Runs the stages in order with one config; returns the exit code (0, 2, or 130)."""
+    """Runs the stages in order with one config; returns the exit code (0, 2, 130 or 143)."""
     if {"-h", "--help"} & set(arguments):
         return guarded(lambda rest: _help(stages, rest, program), arguments)
     return guarded(lambda rest: run_hydra(stages, rest, program, explain), arguments)
@@ -47,12 +47,15 @@ def guarded(
         interrupted: what to say when the user stops it.
 
     Returns:
-        The exit code: 0, 2 (a mistake), or 130 (interrupted).
+        The exit code: 0, 2 (a mistake), 130 (interrupted), or 143 (SIGTERM, after a checkpoint).
     """
     debug = "--debug" in arguments
-    _quiet(debug)
+    set_up(debug)
     try:
         job([argument for argument in arguments if argument != "--debug"])
+    except Terminated as terminated:
+        console.print(f"terminated; {str(terminated) or interrupted}", soft_wrap=True)
+        return 143
     except KeyboardInterrupt:
         console.print(f"interrupted; {interrupted}")
         return 130
@@ -114,7 +117,7 @@ def print_in_any_locale() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _quiet(debug: bool) -> None:
+def set_up(debug: bool) -> None:
     """Sets logging once and turns off what dependencies would send or print."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

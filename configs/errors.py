@@ -17,6 +17,10 @@ def shown(value: object, longest: int = 200) -> str:
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came (a preemption), and what was done so far is saved."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Returns " (did you mean 'x'?)" for the closest of `choices`, or "" when none is close."""
     close = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.6)

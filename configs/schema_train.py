@@ -54,6 +54,15 @@ class Train(Section):
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(
         description="where to train; auto = cuda, else mps, else cpu"
     )
+    processes: int = Field(
+        ge=1,
+        le=100_000,
+        description="processes that train together, each with batch_size examples: one per GPU; "
+        "they are started on this machine, unless torchrun did it",
+    )
+    parallel: Literal["ddp", "fsdp"] = Field(
+        description="several processes divide: ddp = examples; fsdp = weights and optimizer, too"
+    )
     group_by_length: bool = Field(description="batch examples of similar length together")
     num_workers: int = Field(ge=0, le=1024, description="data-loading processes")
     log_every: int = Field(ge=1, le=1_000_000_000, description="steps between training log lines")

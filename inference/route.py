@@ -26,7 +26,7 @@ from .experiments.saturation import write_saturation
 from .experiments.senses import LabelledText, read_senses, write_senses
 from .recording.between_layers import BetweenLayers
 from .recording.layer_by_layer import LayerByLayer
-from .recording.processes import Processes
+from .recording.processes import Recorders
 from .recording.recording import Recording, model_path, open_recording
 from .recording.resume import SavedPass
 from .recording.shards import merge_shards, record_alone, record_shard
@@ -36,7 +36,7 @@ from .store.schema import FORMAT, StoreFacts
 from .store.writer import StoreWriter
 
 
-def record_split(run: StageRun, processes: Processes | None = None) -> dict[str, Any]:
+def record_split(run: StageRun, processes: Recorders | None = None) -> dict[str, Any]:
     """Runs the model over the split and writes the routing store; returns the counts.
 
     Args:
@@ -166,7 +166,7 @@ def _counts(facts: StoreFacts, recording: Recording, elapsed_s: float) -> dict[s
 
 def run_processes(arguments: Sequence[str]) -> int:
     """Runs the stage in this process and gives the others their shards; returns the exit code."""
-    processes = Processes()
+    processes = Recorders()
     if processes.shard.rank > 0:
         return _serve(processes)
     try:
@@ -176,7 +176,7 @@ def run_processes(arguments: Sequence[str]) -> int:
         processes.hand_out("")
 
 
-def _serve(processes: Processes) -> int:
+def _serve(processes: Recorders) -> int:
     """Records this process' shard of every split that process 0 records."""
     try:
         for task in processes.tasks():
@@ -192,5 +192,5 @@ def _serve(processes: Processes) -> int:
 
 
 if __name__ == "__main__":
-    run = run_processes if Processes.started() else partial(main, [ROUTE], program="moescope route")
+    run = run_processes if Recorders.started() else partial(main, [ROUTE], program="moescope route")
     sys.exit(run(sys.argv[1:]))

@@ -44,11 +44,9 @@ class MoescopeConfig(PreTrainedConfig):
         "layers.*.self_attn.v_proj": "colwise",
         "layers.*.self_attn.o_proj": "rowwise",
     }
-    base_model_ep_plan: ClassVar[Any] = {
-        "layers.*.mlp.experts.gate_up_proj": "grouped_gemm",
-        "layers.*.mlp.experts.down_proj": "grouped_gemm",
-        "layers.*.mlp.experts": "ep_dispatch_experts",
-    }
+    # the rest is the root's group: embeddings and the head, which may be one tensor, and are used
+    # together with the final norm
+    base_model_fsdp_plan: ClassVar[Any] = {"layers.*": "free_full_weight"}
 
     vocab_size: int = 8192
     hidden_size: int = 256
@@ -93,6 +91,16 @@ class MoescopeConfig(PreTrainedConfig):
         if self.num_key_value_heads is None:
             self.num_key_value_heads = self.num_attention_heads
         super().__post_init__(**kwargs)
+
+    @property
+    def base_model_ep_plan(self) -> dict[str, str]:  # type: ignore[override]
+        """Whole experts on different devices, with all the tensors that these experts have."""
+        up = "gate_up_proj" if self.gated else "up_proj"
+        tensors = [up, "down_proj"]
+        if self.mlp_bias:
+            tensors += [f"{name}_bias" for name in tensors]
+        shards = {f"layers.*.mlp.experts.{name}": "grouped_gemm" for name in tensors}
+        return shards | {"layers.*.mlp.experts": "ep_dispatch_experts"} if self.num_experts else {}
 
     @property
     def attention_head_dim(self) -> int:

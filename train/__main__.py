@@ -1,8 +1,19 @@
-"""`python -m moescope.train` is `moescope train`."""
+"""`python -m moescope.train` is `moescope train`; under torchrun, one process of several."""
 
+import os
 import sys
 
 from ..configs.cli import main
 from ..configs.stages import TRAIN
 
-sys.exit(main([TRAIN], sys.argv[1:], "moescope train"))
+
+def run(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or {"-h", "--help"} & set(arguments):
+        return main([TRAIN], arguments, "moescope train")
+    from .worker import run_processes
+
+    return run_processes(arguments)
+
+
+sys.exit(run(sys.argv[1:]))

@@ -71,7 +71,7 @@ def training_arguments(config: Config, precision: str | None = None) -> Training
     settings = config.train
     device = device_of(settings)
     on_cuda = device == "cuda"
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(config.paths.checkpoints),
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=2 * settings.batch_size,
@@ -105,8 +105,16 @@ def training_arguments(config: Config, precision: str | None = None) -> Training
         report_to="none",
         disable_tqdm=True,
         log_level="error",
+        log_level_replica="error",
         seed=config.seed,
+        ddp_broadcast_buffers=False,  # routers count their own tokens in them
+        ddp_find_unused_parameters=False,  # every parameter is in every step's graph
+        # the Trainer's word for a divided model, whose optimizer it does not save; we do
+        save_only_model=settings.processes > 1 and settings.parallel != "ddp",
     )
+    if arguments.n_gpu > 1:  # or the Trainer takes DataParallel, which splits flat positions
+        arguments._n_gpu = 1
+    return arguments
 
 
 def learning_rate_factor(step: int, total: int, settings: Train) -> float:

@@ -1,6 +1,8 @@
 """What happens beside the training step: metric lines, the console, state without gradients."""
 
 import json
+import signal
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,38 @@ class MetricWindows(TrainerCallback):
     ) -> TrainerControl:
         if control.should_evaluate or control.should_save:
             control.should_log = True
+        return control
+
+
+class Preemption(TrainerCallback):
+    """Ends training with a checkpoint where SIGTERM comes; a context manager around training.
+
+    The trainer asks all processes once per step (`asked`), so that they `agreed` on the last one.
+    """
+
+    def __init__(self) -> None:
+        self.asked = self.agreed = False
+        self._before: Any = None
+
+    def __enter__(self) -> "Preemption":
+        self.asked = self.agreed = False
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+        self._before = None
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        if self.agreed:
+            control.should_save = control.should_log = control.should_training_stop = True
         return control
 
 

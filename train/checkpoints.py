@@ -7,6 +7,7 @@ the hash of every file. Nothing in it says where it lies: a run may be moved.
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from ..configs.progress import console
 from ..configs.whole_files import sync_folder, write_whole
 from .disk import writing_below
 from .owner import OWNER_FILE, Owner
+from .processes import is_first, wait_for_all
 from .sealed import Contents, DamageError
 
 FIELD = "paths.checkpoints"
@@ -35,7 +37,7 @@ class Record(Contents):
 
     Attributes:
         step: optimizer steps taken.
-        loss: validation loss there, of `train.eval_examples` examples.
+        loss: validation loss there, of `train.eval_examples` examples; None = not measured.
         best_step: the step with the lowest validation loss so far.
         ended: training ended here, for early stopping where it is below `owner.total_steps`.
         weights: hash of the model's weights.
@@ -43,7 +45,7 @@ class Record(Contents):
     """
 
     step: int
-    loss: float
+    loss: float | None
     best_step: int
     ended: bool
     weights: str
@@ -137,20 +139,40 @@ class CheckpointFolder:
 
     # -- during training --------------------------------------------------------------------------
 
+    def adopt(self, owner: Owner) -> None:
+        """Takes over what process 0 has opened."""
+        self._owner = owner
+
     @contextmanager
     def saving(self, step: int) -> Iterator[Path]:
-        """Gives a folder to write the checkpoint of a step into; `finish` gives it its name."""
+        """Gives a folder to write the checkpoint of a step into; `finish` gives it its name.
+
+        Process 0 makes and removes it; the others wait until it is there.
+        """
         partial = self._hidden(step, "partial")
+        if not is_first():
+            wait_for_all()
+            with writing_below(self.folder, FIELD):
+                yield partial
+            return
         with writing_below(self.folder, FIELD):
             try:
                 shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
+                wait_for_all()
                 yield partial
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
 
     def finish(
-        self, partial: Path, *, step: int, loss: float, best_step: int, ended: bool, weights: str
+        self,
+        partial: Path,
+        *,
+        step: int,
+        loss: float | None,
+        best_step: int,
+        ended: bool,
+        weights: str,
     ) -> None:
         """Hashes a checkpoint, names it, and removes those that are not kept."""
         assert self._owner is not None
@@ -218,7 +240,8 @@ class CheckpointFolder:
         for path in self._steps():
             with suppress(DamageError):
                 others.append(read_checkpoint(path))
-        record = min((r for r in others if r.step <= newest.step), key=lambda r: r.loss)
+        known = [record for record in others if record.step <= newest.step]
+        record = min(known, key=lambda record: math.inf if record.loss is None else record.loss)
         console.print(
             f"train: {best}, the best so far, is gone; checkpoint-{record.step} takes its place",
             soft_wrap=True,

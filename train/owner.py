@@ -15,7 +15,15 @@ from .sealed import DamageError, Sealed
 OWNER_FILE = "run.json"
 SECTIONS = {"model", "router", "balance", "train", "seed"}
 HORIZON = ("max_steps", "epochs", "early_stopping")
-ELSEWHERE = ("start_from", "batch_size", "gradient_accumulation", "precision")  # other fields below
+# other fields below say what these decide
+ELSEWHERE = (
+    "start_from",
+    "batch_size",
+    "gradient_accumulation",
+    "precision",
+    "processes",
+    "parallel",
+)
 NOT_DECIDING = {*WATCHING, *MACHINE, *HORIZON, *ELSEWHERE}
 
 

@@ -10,6 +10,7 @@ from ..configs.whole_files import sync_folder
 from .checkpoints import FIELD, RECORD_FILE, SNAPSHOTS
 from .disk import writing_below
 from .sealed import Contents
+from .weights import whole_model
 
 
 class Snapshots(TrainerCallback):
@@ -26,7 +27,10 @@ class Snapshots(TrainerCallback):
         model: Any = None,
         **kwargs: Any,
     ) -> None:
-        if state.is_world_process_zero and state.global_step in self.steps(state.max_steps):
+        if state.global_step not in self.steps(state.max_steps):
+            return
+        model = whole_model(model)
+        if state.is_world_process_zero:
             with writing_below(self._folder.parent, FIELD):
                 self._save(model, self._folder / f"step-{state.global_step}")
 

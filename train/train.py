@@ -1,13 +1,13 @@
 """The train stage: a dataset in, a model with its tokenizer and metrics out."""
 
-import os
 import shutil
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+import torch
 from transformers import (
     AutoTokenizer,
     EarlyStoppingCallback,
@@ -18,34 +18,52 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from ..configs.allocator import keep_freed_memory
-from ..configs.cli import main
 from ..configs.errors import UserError
 from ..configs.manifest import Manifest
 from ..configs.progress import console
 from ..configs.schema import Config
 from ..configs.schema_train import Train
 from ..configs.stage import StageRun
-from ..configs.stages import TRAIN
 from ..data_processors.collate import collator_of
 from ..data_processors.examples import ExampleDataset
 from ..data_processors.metadata_values import add_metadata_ids
 from ..data_processors.tokenizers import tokenizer_facts
-from .aim_tracking import aim_run
-from .arguments import learning_rate_factor, precision_of, training_arguments
-from .build import LanguageModel, build_model, check_dataset, parameter_counts
+from .aim_tracking import AimCallback, aim_run
+from .arguments import device_of, learning_rate_factor, precision_of, training_arguments
+from .build import build_model, check_dataset
 from .callbacks import ConsoleProgress, MetricsFile, MetricWindows, RouterState
 from .checkpoints import Checkpoint, CheckpointFolder
+from .launch import launch
 from .owner import Owner, owner_of
+from .processes import from_first, is_first, join_group, rank
+from .results import report, results, save
+from .sharding import data_parallel, shard
 from .snapshots import Snapshots
 from .trainer import MoescopeTrainer, Progress, Topics
-from .unigram import tokens_per_byte, unigram_entropy
-from .weights import hash_weights
+from .weights import whole_model
 
 
 def run(stage: StageRun) -> Mapping[str, Any]:
-    """Trains, or goes on from the last checkpoint of the same config and dataset."""
+    """Trains in this process, or starts `train.processes` of them that do."""
+    if stage.config.train.processes > 1:
+        return launch(stage)
+    if device_of(stage.config.train) == "cuda" and (seen := torch.cuda.device_count()) > 1:
+        console.print(f"train: on one of {seen} GPUs; train.processes={seen} takes all")
+    return train(stage)
+
+
+def train(stage: StageRun) -> Mapping[str, Any]:
+    """Trains, or goes on from the last checkpoint of the same config and dataset.
+
+    Where several processes train, all call it together, and process 0 alone writes.
+
+    Returns:
+        What the manifest counts; {} but in process 0.
+    """
     keep_freed_memory()
     config, dataset = stage.config, stage.inputs["mask"]
+    join_group(device_of(config.train))
+    console.quiet = not is_first()
     tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
         config.paths.dataset / "tokenizer", trust_remote_code=False
     )  # type: ignore[assignment]
@@ -53,7 +71,9 @@ def run(stage: StageRun) -> Mapping[str, Any]:
     splits = open_splits(config.paths.dataset)
     disable_progress_bar()  # transformers' own, one per file written
     set_seed(config.seed)
-    model = build_model(config, dataset, tokenizer)
+    model = shard(build_model(config, dataset, tokenizer), config)
+    if rank() and config.train.parallel != "experts":
+        set_seed(config.seed + rank())  # dropout is each process' own
     collator = collator_of(
         dataset.config, tokenizer_facts(tokenizer), config.seed, is_causal=config.model.is_causal
     )
@@ -62,9 +82,10 @@ def run(stage: StageRun) -> Mapping[str, Any]:
     # last, when nothing refuses the settings any more: it sets aside the checkpoints of others
     checkpoints = CheckpointFolder(config.paths.checkpoints)
     owner, resume = claim(checkpoints, config, dataset, len(splits.train))
-    with aim_run(config, owner.aim_run) as aim, ConsoleProgress() as progress:
-        callbacks: list[TrainerCallback] = [MetricsFile(checkpoints.metrics), progress]
-        callbacks.append(Snapshots(checkpoints.folder, config.train.snapshots))
+    with tracking(config, owner.aim_run) as aim, ConsoleProgress() as progress:
+        callbacks: list[TrainerCallback] = [Snapshots(checkpoints.folder, config.train.snapshots)]
+        if is_first():
+            callbacks = [MetricsFile(checkpoints.metrics), progress, *callbacks]
         if aim is not None:
             callbacks.append(aim)
             checkpoints.write_owner(owner.model_copy(update={"aim_run": aim.run_hash}))
@@ -84,13 +105,23 @@ def run(stage: StageRun) -> Mapping[str, Any]:
             callbacks=[MetricWindows(), RouterState(), *callbacks, *early_stopping(config)],
         )
         fit(trainer, owner, resume)
-        counts = results(trainer, dataset, tokenizer, checkpoints.records())
+        figures, best = trainer.score(splits.validation), whole_model(trainer.model)
+        if not is_first():
+            return {}
+        counts = results(trainer, best, figures, dataset, tokenizer, checkpoints.records())
         if aim is not None:
             aim.set("results", counts)
-    save(model, tokenizer, stage.output_dir)
+    save(best, tokenizer, stage.output_dir)
     shutil.copyfile(checkpoints.metrics, stage.beside["metrics"])
     report(counts, is_causal=config.model.is_causal)
     return counts
+
+
+@contextmanager
+def tracking(config: Config, aim_hash: str | None) -> Iterator[AimCallback | None]:
+    """Opens the run's Aim record, in process 0."""
+    with aim_run(config, aim_hash) if is_first() else nullcontext() as aim:
+        yield aim
 
 
 class Splits(NamedTuple):
@@ -116,7 +147,14 @@ def open_splits(folder: Path) -> Splits:
 def claim(
     checkpoints: CheckpointFolder, config: Config, dataset: Manifest, num_examples: int
 ) -> tuple[Owner, Checkpoint | None]:
-    """Takes the checkpoints of the same training; `auto` stays the precision that they had."""
+    """Takes the checkpoints of the same training; `auto` stays the precision that they had.
+
+    Process 0 does, and tells the others.
+    """
+    if not is_first():
+        owner, found = from_first(None)
+        checkpoints.adopt(owner)
+        return owner, found
     stored = checkpoints.stored_owner()
     kept = stored is not None and config.train.precision == "auto"
     owner = owner_of(
@@ -124,9 +162,10 @@ def claim(
         dataset,
         num_examples=num_examples,
         precision=stored.precision if stored and kept else precision_of(config.train),
-        processes=int(os.environ.get("WORLD_SIZE", "1")),
+        processes=data_parallel(config),
     )
-    return checkpoints.open(owner, fresh=config.force)
+    opened = checkpoints.open(owner, fresh=config.force)
+    return cast("tuple[Owner, Checkpoint | None]", from_first(opened))
 
 
 def evaluation_rows(config: Config, num_examples: int) -> np.ndarray | None:
@@ -177,80 +216,3 @@ def tell_resume(resume: Checkpoint, owner: Owner, settings: Train) -> None:
             f"rate takes the schedule of that many steps from here: {new:.3g} (before: {old:.3g})"
         )
     console.print(text, soft_wrap=True)
-
-
-def tokens_by(step: int, records: Sequence[Mapping[str, Any]]) -> int:
-    """Returns the real tokens trained on up to a step that was logged; 0 before the first."""
-    return max((record["tokens"] for record in records if record["step"] <= step), default=0)
-
-
-def results(
-    trainer: MoescopeTrainer,
-    dataset: Manifest,
-    tokenizer: PreTrainedTokenizerFast,
-    records: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Scores the whole validation split and gathers what the manifest counts.
-
-    Args:
-        trainer: with the best weights in its model.
-        dataset: manifest of the dataset.
-        tokenizer: the dataset's.
-        records: every metric record of the run, those of earlier processes too.
-    """
-    figures = trainer.score(trainer.eval_dataset)
-    best_step = trainer.state.best_global_step or trainer.state.global_step
-    parameters, active_parameters = parameter_counts(trainer.model)
-    baseline = unigram_entropy(
-        trainer.train_dataset,
-        trainer.eval_dataset,
-        trainer.data_collator,
-        dataset.counts["vocab_size"],
-        tokenizer.all_special_ids,
-    )
-    per_byte = {}
-    if trainer.model.config.is_causal:
-        density = tokens_per_byte(trainer.eval_dataset)
-        per_byte = {"validation_loss_per_byte": figures["loss"] * density}
-    return {
-        "parameters": parameters,
-        "active_parameters": active_parameters,
-        "train_tokens": trainer.tokens,
-        "steps": trainer.state.global_step,
-        "validation_loss": figures["loss"],
-        "validation_perplexity": figures["perplexity"],
-        **per_byte,
-        "validation_accuracy": figures["accuracy"],
-        "unigram_entropy": baseline,
-        "best_step": best_step,
-        "best_step_tokens": tokens_by(best_step, records),
-        "tokenizer_hash": dataset.counts["tokenizer_hash"],
-        "weights_hash": hash_weights(trainer.model.state_dict()),
-    }
-
-
-def report(counts: Mapping[str, Any], *, is_causal: bool) -> None:
-    """Says how good the model is, against guessing by frequency."""
-    loss, baseline = counts["validation_loss"], counts["unigram_entropy"]
-    unit = "token" if is_causal else "masked token"
-    side = "below" if loss <= baseline else "above"
-    console.print(
-        f"train: validation loss {loss:.3f} nats per {unit}, {abs(baseline - loss):.3f} {side} the "
-        f"unigram entropy of {baseline:.3f}; perplexity {counts['validation_perplexity']:,.1f} "
-        f"(model of step {counts['best_step']:,})",
-        soft_wrap=True,
-    )
-
-
-def save(model: LanguageModel, tokenizer: Any, folder: Path) -> None:
-    """Writes a checkpoint that loads here by its Auto class and elsewhere by its own code."""
-    model.config.register_for_auto_class()
-    model.config.use_cache = model.config.is_causal  # the Trainer turns it off
-    kind = "CausalLM" if model.config.is_causal else "MaskedLM"
-    model.register_for_auto_class(f"AutoModelFor{kind}")
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-if __name__ == "__main__":
-    sys.exit(main([TRAIN], sys.argv[1:], "moescope train"))

@@ -2,20 +2,21 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainingArguments
 from transformers.utils.generic import maybe_autocast
 
 from ..configs.errors import UserError
 from ..configs.schema_train import Train
-from ..data_processors.batching import ExampleSampler
+from ..data_processors.batching import BatchShare, BlankCollator, ExampleSampler
 from ..data_processors.collate import CausalCollator, MaskingCollator
 from ..data_processors.examples import ExampleDataset
 from ..model import balance_losses
@@ -29,6 +30,7 @@ from .metrics import (
     summarise_layers,
     summarise_topics,
 )
+from .processes import together
 from .resumable import ResumableTrainer
 
 NOT_FOR_THE_MODEL = ("document_ids", "mask_kind")
@@ -64,8 +66,8 @@ class MoescopeTrainer(ResumableTrainer):
 
     The language-model loss of an optimizer step is the mean over its labelled tokens, and each
     balance loss the mean over its real tokens: a micro-batch weighs by its share of them, so
-    that gradient accumulation changes neither. Metric records (docs/contracts.md) go to the
-    callbacks' `on_log`.
+    that gradient accumulation changes neither, nor does the number of processes (gradients are
+    averaged over them). Metric records (docs/contracts.md) go to the callbacks' `on_log`.
 
     Args:
         settings: the `train` section.
@@ -116,13 +118,41 @@ class MoescopeTrainer(ResumableTrainer):
         self._tokens = self._progress.tokens
         self._train_started = self._window_started = time.monotonic()
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> ExampleSampler:
-        return ExampleSampler(
+    def get_train_dataloader(self) -> DataLoader:
+        """Deals out this process' share of every batch; no example is seen twice in an epoch."""
+        rank, count = self.share
+        examples = ExampleSampler(
             self.train_dataset,
-            self.settings.batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
+            self.settings.batch_size * self.args.gradient_accumulation_steps * count,
             seed=self.args.seed,
             by_length=self.settings.group_by_length,
         )
+        batches = BatchShare(examples, self.settings.batch_size, rank=rank, count=count)
+        # shared out already; batches stay on the host until they are used, and are counted there
+        return prepare_data_loader(
+            self._loader(self.train_dataset, batches), num_processes=1, process_index=0
+        )
+
+    def _loader(self, dataset: ExampleDataset, batches: Iterable[list[int]]) -> DataLoader:
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,  # type: ignore[arg-type]
+            collate_fn=BlankCollator(self.data_collator, dataset),
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which part of every batch is this process', of how many; the whole where all see it."""
+        if self.settings.parallel == "experts":
+            return 0, 1
+        return self.args.process_index, self.args.world_size
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Moves a batch to the device; from pinned memory without waiting."""
+        wait = {"non_blocking": self.args.dataloader_pin_memory}
+        return {name: value.to(self.args.device, **wait) for name, value in inputs.items()}
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not tracked: the base class walks all parameters at every step for it."""
@@ -138,18 +168,32 @@ class MoescopeTrainer(ResumableTrainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator, num_batches: int, device: torch.device
     ) -> tuple[list, Tensor | int | None]:
-        batches, num_labels = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._step_tokens = sum(batch["attention_mask"].sum() for batch in batches)
-        return batches, num_labels
+        """Takes the batches of an optimizer step, and counts them over all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, max(self._count(batches), 1)
 
-    def _get_num_items_in_batch(
-        self, batch_samples: list, device: torch.device
-    ) -> Tensor | int | None:
-        """Labelled tokens of one optimizer step over all processes; known without a device read."""
-        count = sum(len(batch["label_positions"]) for batch in batch_samples)
-        if self.args.world_size > 1:
-            return self.accelerator.reduce(torch.tensor(count, device=device)).clamp(min=1)
-        return max(count, 1)
+    def _get_num_items_in_batch(self, *_: Any) -> None:
+        """Nothing: `get_batch_samples` counts labels."""
+
+    def _count(self, batches: Sequence[Mapping[str, Tensor]]) -> int:
+        """Counts labels and tokens of a step over all processes, on the host; returns the labels.
+
+        The same message carries whether any process was asked to stop.
+        """
+        own = [int(batch["attention_mask"].sum()) for batch in batches]
+        labels = sum(len(batch["label_positions"]) for batch in batches)
+        counts = torch.tensor([labels, int(self.preemption.asked), *own])
+        if together():
+            torch.distributed.all_reduce(counts)
+        labels, asked, *tokens = counts.tolist()
+        self.preemption.agreed = asked > 0
+        shared = self.args.world_size // self.share[1]  # processes that see the same batch
+        step_tokens = max(sum(tokens) // shared, 1)
+        if self.balance_scope == "local":
+            tokens = [number * self.args.world_size for number in own]
+        self._step_tokens = step_tokens / self.share[1]
+        self._batch_shares = [number / shared / step_tokens for number in tokens]
+        return labels // shared
 
     def compute_loss(
         self,
@@ -164,10 +208,13 @@ class MoescopeTrainer(ResumableTrainer):
         # losses and sums in float32 whatever the autocast
         with maybe_autocast(mask.device.type, enabled=False):
             balance = self._balance_losses(outputs, mask, self.balance_scope)
-            share = mask.sum() / self._step_tokens
+            share = self._batch_shares.pop(0)
             for name, coefficient in self.coefficients.items():
                 loss = loss + share * coefficient * balance[name]
-            self._observe(inputs, outputs, balance, num_items_in_batch)
+            num_labels = None if num_items_in_batch is None else num_items_in_batch / self.share[1]
+            weight = share * self._step_tokens
+            self._observe(inputs, outputs, num_labels)
+            self._sums.add({f"balance/{name}": value * weight for name, value in balance.items()})
             self._sums.add({"lost_batches": (~torch.isfinite(loss)).long()})
         return (loss, outputs) if return_outputs else loss
 
@@ -181,20 +228,23 @@ class MoescopeTrainer(ResumableTrainer):
         self,
         inputs: Mapping[str, Tensor],
         outputs: Any,
-        balance: Mapping[str, Tensor],
-        num_labels: Tensor | int | None,
+        num_labels: float | None,
     ) -> None:
-        """Adds a training batch to the window's sums."""
+        """Adds a training batch to the window's sums.
+
+        Args:
+            inputs: the batch.
+            outputs: of the model; its loss is scaled for gradients that are averaged.
+            num_labels: what its loss, the mean over the step's labels, is multiplied with.
+        """
         mask, positions = inputs["attention_mask"], inputs["label_positions"]
         scale = 1 if num_labels is None else num_labels
-        tokens = mask.sum()
         self._sums.add(
             {
                 "loss": outputs.loss * scale,
                 "labels": positions.new_full((), len(positions)),
                 "correct": outputs.correct,
-                "tokens": tokens,
-                **{f"balance/{name}": value * tokens for name, value in balance.items()},
+                "tokens": mask.sum(),
                 **routing_sums(outputs.routing or (), mask),
             }
         )
@@ -220,7 +270,7 @@ class MoescopeTrainer(ResumableTrainer):
         self._tokens += int(sums["tokens"])
         language = summarise_language(sums)
         if not math.isfinite(language["loss"]):
-            at_once = self.args.gradient_accumulation_steps * self.args.world_size
+            at_once = self.args.gradient_accumulation_steps * self.share[1]
             lost = math.ceil(sums["lost_batches"] / at_once)  # steps: none after the first is left
             raise self._diverged("loss", language["loss"], self.state.global_step - lost + 1)
         norm = logs.get("grad_norm")
@@ -262,7 +312,7 @@ class MoescopeTrainer(ResumableTrainer):
         return {name: float(sums[f"balance/{name}"] / sums["tokens"]) for name in self.coefficients}
 
     def _host_sums(self, sums: MetricSums) -> dict[str, np.ndarray]:
-        return sums.to_host(self.accelerator.reduce if self.args.world_size > 1 else None)
+        return sums.to_host(self.accelerator.reduce if self.share[1] > 1 else None)
 
     def _emit(self, split: str, figures: Mapping[str, Any]) -> None:
         elapsed = self._progress.elapsed_s + time.monotonic() - self._train_started
@@ -289,7 +339,7 @@ class MoescopeTrainer(ResumableTrainer):
         if not math.isfinite(figures["loss"]):
             step = self.state.global_step
             raise self._diverged("validation loss", figures["loss"], step)
-        self._last_loss = figures["loss"]
+        self._last_loss = (self.state.global_step, figures["loss"])
         self._emit("validation", figures)
         metrics = {f"{metric_key_prefix}_loss": figures["loss"]}
         self.control = self.callback_handler.on_evaluate(
@@ -314,15 +364,10 @@ class MoescopeTrainer(ResumableTrainer):
         """
         self.model.eval()
         sums = MetricSums()
+        rank, count = self.share
         batches = length_sorted_batches(dataset, rows, self.args.per_device_eval_batch_size)
-        loader = DataLoader(
-            dataset,
-            batch_sampler=batches[self.args.process_index :: self.args.world_size],
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
-        for batch in loader:
+        batches += [[]] * (-len(batches) % count)  # equally many for each process
+        for batch in self._loader(dataset, batches[rank::count]):
             sums.add(self._score_batch(self._prepare_inputs(batch)))
         host = self._host_sums(sums)
         return {

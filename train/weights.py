@@ -1,14 +1,30 @@
-"""The weights of a model as one hash, and the only way that they come back from a checkpoint."""
+"""The weights of a model, whole: as one hash, and as they go into a checkpoint and come back.
 
+A model may be divided among processes (`sharding.py`). What is stored never is.
+"""
+
+import copy
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
 
+from ..model import MoescopeForCausalLM, MoescopeForMaskedLM
+from .processes import from_first, is_first
 from .sealed import DamageError
+from .sharding import is_sharded
+
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+TO_SHARES = StateDictOptions(full_state_dict=True, strict=False)  # tied weights are stored once
 
 
 def hash_weights(state: Mapping[str, Tensor]) -> str:
@@ -21,8 +37,26 @@ def hash_weights(state: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
+def whole_model(model: Any) -> Any:
+    """Returns the model; of one that is divided a whole copy on the host, in process 0 alone.
+
+    All processes call it together.
+    """
+    if not is_sharded(model):
+        return model
+    state = get_model_state_dict(model, options=WHOLE)  # {} but in process 0
+    if not is_first():
+        return model
+    config = copy.deepcopy(model.config)
+    del config.distributed_config
+    kind = MoescopeForCausalLM if config.is_causal else MoescopeForMaskedLM
+    whole = kind(config)
+    whole.load_state_dict(state)
+    return whole
+
+
 def load_weights(model: nn.Module, folder: Path, expected: str) -> None:
-    """Loads a checkpoint's weights into a model.
+    """Loads a checkpoint's weights into a model; every process reads them.
 
     Args:
         model: of the checkpoint's architecture.
@@ -33,8 +67,12 @@ def load_weights(model: nn.Module, folder: Path, expected: str) -> None:
         DamageError: they do not hash to it: some are missing, or others than those that were saved.
     """
     for path in sorted(folder.glob("*.safetensors")):
-        model.load_state_dict(load_file(path), strict=False)  # tied weights are stored once
-    if hash_weights(model.state_dict()) != expected:
+        if is_sharded(model):
+            set_model_state_dict(model, load_file(path), options=TO_SHARES)
+        else:
+            model.load_state_dict(load_file(path), strict=False)  # tied weights are stored once
+    whole = whole_model(model)
+    if from_first(hash_weights(whole.state_dict()) if is_first() else None) != expected:
         raise DamageError(f"{folder}: its weights are not those that were saved")
 
 

@@ -10,7 +10,7 @@ from ...configs.schema_report import Route
 from ..checkpoints.free_memory import GB, free_memory, weights_in_memory
 from ..checkpoints.layered_weights import LayeredWeights, local_folder
 from ..checkpoints.load_checkpoint import LOADING_ERRORS, weight_files
-from .processes import Processes
+from .processes import Recorders
 
 SHARE = 0.8  # of the free memory that weights may take; batches come on top
 
@@ -53,7 +53,7 @@ def is_layer_by_layer(settings: Route, path: str, device: torch.device) -> bool:
 
 
 def _refuse_several(path: str) -> None:
-    if Processes.started():
+    if Recorders.started():
         raise UserError(
             f"{path}: layer by layer runs in one process; start `moescope route` without torchrun"
         )

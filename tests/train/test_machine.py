@@ -1,6 +1,7 @@
 """Settings that say where and how to compute: what they do, and that the impossible is refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -25,7 +26,12 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     monkeypatch.setattr(module, "is_torch_tf32_available", lambda: True)
-    monkeypatch.setattr(module, "TrainingArguments", lambda **named: given.update(named))
+
+    def recorded(**named: Any) -> SimpleNamespace:
+        given.update(named)
+        return SimpleNamespace(n_gpu=2)
+
+    monkeypatch.setattr(module, "TrainingArguments", recorded)
     return given
 
 
@@ -34,7 +40,7 @@ def test_device_and_what_follows_from_it(on_cuda: dict[str, Any]) -> None:
         config = compose_config([f"train.device={device}"])
         assert device_of(config.train) == found
         assert precision_of(config.train) == precision
-        training_arguments(config)
+        assert training_arguments(config)._n_gpu == 1  # or the Trainer takes DataParallel
         assert on_cuda["use_cpu"] == (found == "cpu")
         assert on_cuda["bf16"] == (precision == "bf16")
         assert on_cuda["dataloader_pin_memory"] == (found == "cuda")
@@ -131,11 +137,12 @@ def test_off_the_cpu_a_training_step_reads_nothing_on_the_host(
         monkeypatch.setattr(f"moescope.model.{name}.autocast_dtype", lambda _: torch.bfloat16)
     trainer = make_trainer(make_config(), {"switch": 0.01, "z": 0.001})
     batch = trainer.data_collator(trainer.train_dataset.__getitems__(list(range(8))))
-    batch = {name: tensor.to("meta") for name, tensor in batch.items()}
     trainer.model.to("meta").train()
-    samples, num_labels = trainer.get_batch_samples(iter([batch]), 1, torch.device("meta"))
-    for _ in range(2):
-        trainer.compute_loss(trainer.model, samples[0], num_items_in_batch=num_labels).backward()
+    # batches are counted on the host, and go to the device after that
+    samples, num_labels = trainer.get_batch_samples(iter([batch] * 2), 2, torch.device("meta"))
+    samples = [{name: tensor.to("meta") for name, tensor in batch.items()} for batch in samples]
+    for sample in samples:
+        trainer.compute_loss(trainer.model, sample, num_items_in_batch=num_labels).backward()
         trainer.accelerator.clip_grad_norm_(trainer.model.parameters(), 1.0)
     trainer._topic_of_document = trainer._topic_of_document.to("meta")
     sums = MetricSums()
