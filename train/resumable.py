@@ -138,23 +138,23 @@ class ResumableTrainer(Trainer):
             optimizer = dict(self.optimizer.state_dict())
         with self._checkpoints.saving(step) as folder:
             self._save_rng_state(str(folder))
-            if not is_first():
-                wait_for_all()  # process 0 seals what the others wrote, too
-                return
-            whole.save_pretrained(str(folder))
-            torch.save(optimizer, folder / OPTIMIZER_NAME)
-            torch.save(self.lr_scheduler.state_dict(), folder / SCHEDULER_NAME)  # type: ignore[union-attr]
-            self._export_callbacks()
-            self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
-            wait_for_all()
-            self._checkpoints.finish(
-                folder,
-                step=step,
-                loss=self._last_loss[1] if self._last_loss and measured else None,
-                best_step=self.state.best_global_step or step,
-                ended=self.control.should_training_stop and not self.preemption.agreed,
-                weights=hash_weights(whole.state_dict()),
-            )
+            if is_first():
+                whole.save_pretrained(str(folder))
+                torch.save(optimizer, folder / OPTIMIZER_NAME)
+                torch.save(self.lr_scheduler.state_dict(), folder / SCHEDULER_NAME)  # type: ignore[union-attr]
+                self._export_callbacks()
+                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+            wait_for_all()  # what all have written is sealed
+            if is_first():
+                self._checkpoints.finish(
+                    folder,
+                    step=step,
+                    loss=self._last_loss[1] if self._last_loss and measured else None,
+                    best_step=self.state.best_global_step or step,
+                    ended=self.control.should_training_stop and not self.preemption.agreed,
+                    weights=hash_weights(whole.state_dict()),
+                )
+        wait_for_all()  # nobody looks for it before it has its name
 
     def _groups(self) -> list[list[str]]:
         """Names of the parameters with weight decay and without, as the optimizer groups them."""
