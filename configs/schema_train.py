@@ -60,8 +60,9 @@ class Train(Section):
         description="processes that train together, each with batch_size examples: one per GPU; "
         "they are started on this machine, unless torchrun did it",
     )
-    parallel: Literal["ddp", "fsdp"] = Field(
-        description="several processes divide: ddp = examples; fsdp = weights and optimizer, too"
+    parallel: Literal["ddp", "fsdp", "experts", "experts_fsdp"] = Field(
+        description="several processes divide: ddp = examples; fsdp = weights and optimizer, too; "
+        "experts = whole experts alone (all see the same examples); experts_fsdp = all of it"
     )
     group_by_length: bool = Field(description="batch examples of similar length together")
     num_workers: int = Field(ge=0, le=1024, description="data-loading processes")

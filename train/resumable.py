@@ -122,6 +122,8 @@ class ResumableTrainer(Trainer):
         assert schedule is not None
         assert self.optimizer is not None
         factor = schedule.lr_lambdas[0](schedule.last_epoch)
+        # a divided model has other groups of parameters
+        schedule.base_lrs = [group["initial_lr"] for group in self.optimizer.param_groups]
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
@@ -181,6 +183,12 @@ class ResumableTrainer(Trainer):
         for callback in [*self.callback_handler.callbacks, self.control]:
             if isinstance(callback, ExportableState):
                 kept[type(callback).__name__] = callback.state()
+
+    def _build_accelerator_args(self, **named: Any) -> dict[str, Any]:
+        """Keeps accelerate from dealing out batches to groups: we do, and it could not on CPUs."""
+        arguments = super()._build_accelerator_args(**named)
+        arguments.pop("parallelism_config", None)
+        return arguments
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)
