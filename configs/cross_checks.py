@@ -54,5 +54,5 @@ def _check_route(config: Config) -> None:
     senses, model = config.route.senses, config.route.model
     if senses is not None and not senses.is_file():
         raise UserError(f"route.senses={senses}: no such file")
-    if model is not None and Path(model).is_absolute() and not Path(model).is_dir():
+    if model is not None and Path(model).is_absolute() and not Path(model).exists():
         raise UserError(f"route.model={model}: no such folder")

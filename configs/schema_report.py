@@ -31,6 +31,10 @@ class Route(Section):
         description="for models larger than memory: where the weights take more (8GB, 24GiB), one "
         "layer is in memory at a time; null = where they do not fit into what is free",
     )
+    adapter: Path | None = Field(
+        description="folder of a PEFT adapter to merge into the weights of route.model; null = "
+        "none, also where one lies beside them"
+    )
     batch_size: int = Field(ge=1, le=1_000_000, description="examples per forward pass")
     max_types: int = Field(
         ge=1, le=10_000_000, description="token types with a row of their own; the rest share one"

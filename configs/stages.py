@@ -81,7 +81,10 @@ ROUTE = Stage(
     sections=("route",),
     run=later("moescope.inference.route:record_split"),
     external=later("moescope.inference.checkpoints.fingerprints:recorded"),
-    folders=lambda config: _given(config.route.model or config.paths.model),
+    folders=lambda config: [
+        *_given(config.route.model or config.paths.model),
+        *_given(config.route.adapter),
+    ],
     costly=True,
     next_stage="report",
     plan=later("moescope.inference.plan:plan_route"),

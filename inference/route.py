@@ -20,6 +20,7 @@ from ..configs.stages import ROUTE
 from ..data_processors.mask_kinds import MASK_KINDS, MaskKind
 from ..train.checkpoints import check_snapshot
 from .checkpoints.fingerprints import recorded_model, recorded_snapshots
+from .checkpoints.loading import Loading
 from .experiments.knockout import possible_knockout, write_knockouts
 from .experiments.metadata_losses import known_values, write_metadata_losses
 from .experiments.saturation import write_saturation
@@ -133,6 +134,7 @@ def _store_facts(recording: Recording, num_tokens: int, num_documents: int) -> S
         places=_places(edges, longest, split.special_strings),
         target="next" if recording.observer.is_causal else "masked",
         model=model_path(config),
+        loading=Loading.of_route(config.route, None).described(recording.network),
         split=split.name,
         knockout=possible_knockout(recording.network, config.route.knockout),
         snapshots=list(recorded_snapshots(config)),

@@ -7,6 +7,8 @@ from ...configs.manifest import digest, hash_file, read_manifest
 from ...configs.schema import Config
 from ...train.checkpoints import find_snapshots
 
+ADAPTER = "adapter_config.json"
+
 
 def checkpoint_fingerprint(path: str) -> str:
     """Identifies a checkpoint from elsewhere by its config and the size and time of its weights."""
@@ -36,8 +38,12 @@ def recorded_model(config: Config) -> dict[str, str]:
     Raises:
         UserError: the run's own model is asked for and not there.
     """
+    adapter = config.route.adapter
+    applied = (
+        {} if adapter is None else {"adapter": digest([*map(hash_file, adapter_files(adapter))])}
+    )
     if config.route.model is not None:
-        return {"model": checkpoint_fingerprint(config.route.model)}
+        return {"model": checkpoint_fingerprint(config.route.model)} | applied
     manifest = read_manifest(config.paths.model)
     if manifest is None:
         raise UserError(
@@ -45,7 +51,7 @@ def recorded_model(config: Config) -> dict[str, str]:
             "or name a checkpoint with route.model"
         )
     snapshots = digest(list(recorded_snapshots(config)))
-    return {"train": manifest.fingerprint, "snapshots": snapshots}
+    return {"train": manifest.fingerprint, "snapshots": snapshots} | applied
 
 
 def recorded_snapshots(config: Config) -> dict[int, Path]:
@@ -92,3 +98,19 @@ def exported_path(config: Config) -> str:
             "checkpoint with export.model"
         )
     return config.export.model or str(config.paths.model)
+
+
+def adapter_files(folder: Path) -> tuple[Path, Path]:
+    """Returns an adapter's config and weights.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    config, weights = folder / ADAPTER, folder / "adapter_model.safetensors"
+    for file in (config, weights):
+        if not file.is_file():
+            raise UserError(
+                f"route.adapter={folder}: {file.name} is missing; name the folder of a PEFT "
+                "adapter in safetensors"
+            )
+    return config, weights

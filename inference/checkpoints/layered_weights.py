@@ -17,7 +17,7 @@ from accelerate import init_empty_weights
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import (
     WeightConverter,
@@ -33,7 +33,9 @@ from ...configs.allocator import return_freed_memory
 from ...configs.errors import UserError
 from ..recording.capture import find_experts
 from .layer_sizes import LayerSizes
-from .load_checkpoint import LOADING_ERRORS, auto_class, check_report, weight_files
+from .load_checkpoint import LOADING_ERRORS, auto_class, read_config
+from .weight_files import weight_files
+from .weight_report import check_quantization, check_report
 
 OUTSIDE = -1  # the part of a model that is not in a layer
 
@@ -58,6 +60,7 @@ class LayeredWeights:
         self.path, self.device, self.bytes_read = path, device, 0
         self.files = weight_files(local_folder(path))
         self.network = build_without_weights(path, dtype)
+        check_quantization(path, self.network.config, self.files)
         self._layers_name, self.layers = find_layers(self.network)
         self.sizes = LayerSizes.of(self.network, self.layers)
         mapping = get_model_conversion_mapping(self.network)
@@ -139,7 +142,7 @@ class LayeredWeights:
             raise UserError(f"{self.path}: cannot read it layer by layer ({reason})") from error
         self.network.tie_weights(missing_keys=info.missing_keys, recompute_mapping=False)
         self.network._adjust_missing_and_unexpected_keys(info)
-        check_report(self.path, info.to_dict())
+        check_report(self.path, self.network, info.to_dict(), self.files)
 
     def _read(self, number: int) -> None:
         keys = self._keys.get(number, {})
@@ -181,7 +184,7 @@ def build_without_weights(
     """
     disable_progress_bar()
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        config = read_config(path)
         if dequantised and hasattr(config, "quantization_config"):
             del config.quantization_config
         if getattr(config, "quantization_config", None):

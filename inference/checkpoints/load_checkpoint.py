@@ -1,36 +1,59 @@
 """Loads a checkpoint, ours or others', and checks that it fits the dataset."""
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoModelForMaskedLM,
+    AutoModelForMultimodalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.utils.logging import (
+    disable_progress_bar,
+    get_verbosity,
+    set_verbosity,
+    set_verbosity_error,
+)
 
 from ... import model  # noqa: F401  (registers our classes with transformers)
 from ...configs.cli import is_out_of_memory
-from ...configs.errors import UserError
+from ...configs.errors import UserError, nearest
 from ...data_processors.tokenizers import tokenizer_hash
-from .loading import Loading, package_line
+from .adapter import with_adapter
+from .loading import Loading, one_line, package_line
+from .weight_files import weight_files
+from .weight_report import check_quantization, check_report
 
 # a package, a GPU, a file, a setting or the memory that is missing
 LOADING_ERRORS = (
     *(ImportError, OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError),
-    SafetensorError,
+    *(SafetensorError, StrictDataclassError),
 )
-HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+# in the order in which they are tried; all read tokens and score tokens
+AUTO_CLASSES = (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForImageTextToText,
+    AutoModelForMultimodalLM,
+)
+# an adapter beside the weights would be applied unasked; transformers looks for it here instead
+NO_ADAPTER = {"subfolder": ".no-adapter"}
 
 
 def load_model(path: str, device: torch.device, loading: Loading | None = None) -> PreTrainedModel:
@@ -45,45 +68,103 @@ def load_model(path: str, device: torch.device, loading: Loading | None = None) 
         UserError: nothing there, a damaged or incomplete checkpoint, or one that transformers
             does not know by itself.
     """
-    weight_files(Path(path))
+    files = weight_files(Path(path))
     loading = loading or Loading()
     arguments = loading.arguments()
     disable_progress_bar()  # the stage has its own
+    config = read_config(path)
+    check_quantization(path, config, files)
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        network, report = auto_class(config).from_pretrained(
-            path,
-            config=config,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            **arguments,
-        )
+        with _quiet():  # its tables of weights are checked below, and refused in one line
+            network, report = auto_class(config).from_pretrained(
+                path,
+                config=config,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                adapter_kwargs=dict(NO_ADAPTER),
+                **arguments,
+            )
     except LOADING_ERRORS as error:
         raise UserError(f"{path}: {_reason(error, loading)}") from error
-    check_report(path, report)
+    check_report(path, network, report, files)
+    if loading.adapter is not None:
+        network = with_adapter(network, loading.adapter)
     return (network if loading.places_modules else network.to(device)).eval()
 
 
-def auto_class(config: PreTrainedConfig) -> Any:
-    """Returns the Auto class that makes the config's language model."""
-    architectures = config.architectures or [""]
-    masked = architectures[0].endswith("ForMaskedLM")
-    return AutoModelForMaskedLM if masked else AutoModelForCausalLM
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps transformers' warnings back."""
+    before = get_verbosity()
+    set_verbosity_error()
+    try:
+        yield
+    finally:
+        set_verbosity(before)
 
 
-def check_report(path: str, report: Mapping[str, Any]) -> None:
-    """Compares the weights of a checkpoint with those of its model.
+def read_config(path: str) -> PreTrainedConfig:
+    """Reads a checkpoint's config.json.
 
     Raises:
-        UserError: the model has weights that the checkpoint lacks.
+        UserError: damaged, of a model that transformers does not know, or one that needs code of
+            its own, which is not run.
     """
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except LOADING_ERRORS as error:
+        said = _said_config(Path(path))
+        family = said.get("model_type")
+        if "auto_map" in said and family not in CONFIG_MAPPING:
+            raise UserError(
+                f"{path}: a {family!r} model, which brings code of its own; no code of a "
+                "checkpoint is run. Take a version in a family of transformers"
+            ) from error
+        if said and family not in CONFIG_MAPPING:
+            raise UserError(
+                f"{path}: config.json: model_type={family!r} is no family of transformers "
+                f"{transformers.__version__}{nearest(str(family), list(CONFIG_MAPPING))}"
+            ) from error
+        raise UserError(f"{path}: config.json: {one_line(error)}") from error
+
+
+def _said_config(folder: Path) -> dict[str, Any]:
+    """Returns what config.json holds; {} where it cannot be read or is not here."""
+    try:
+        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{folder / 'config.json'}: not JSON ({one_line(error)})") from error
+    if not isinstance(said, dict):
+        raise UserError(f"{folder / 'config.json'}: holds no settings")
+    return said
+
+
+def auto_class(config: PreTrainedConfig) -> Any:
+    """Returns the Auto class that makes the config's language model.
+
+    It is the one that makes the class that the checkpoint was saved from, so that every weight has
+    its place; else the first that knows the family.
+
+    Raises:
+        UserError: the family has no language model.
+    """
+    names = config.architectures or [""]
+    known = [auto for auto in AUTO_CLASSES if type(config) in auto._model_mapping]
+    for auto in known:
+        made = auto._model_mapping[type(config)]
+        if names[0] in {each.__name__ for each in (made if isinstance(made, tuple) else (made,))}:
+            return auto
+    if not known:
         raise UserError(
-            f"{path}: the checkpoint lacks {len(missing)} of the model's weights, "
-            f"{missing[0]} first; save or download it again"
+            f"a {config.model_type!r} model ({names[0] or 'no architecture named'}) has no "
+            "language-model head in transformers, so there is nothing to predict; name a masked, "
+            "causal or encoder–decoder language model"
         )
+    return known[0]
 
 
 def _reason(error: Exception, loading: Loading) -> str:
@@ -95,7 +176,7 @@ def _reason(error: Exception, loading: Loading) -> str:
         )
     if isinstance(error, ImportError) or loading.quantization is not None:
         return f"cannot load this checkpoint ({package_line(error, loading.method)})"
-    return f"cannot load this checkpoint ({' '.join(str(error).split())[:300]})"
+    return f"cannot load this checkpoint ({one_line(error)})"
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
@@ -140,44 +221,3 @@ def check_fits(
             f"({counts['tokenizer_hash']}); train on this dataset, or mask it with "
             f"tokenizer=pretrained tokenizer.path={path}"
         )
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Opens every weight file of a local checkpoint; a truncated one shows in its header.
-
-    Returns:
-        The files; [] for a checkpoint of the hub.
-
-    Raises:
-        UserError: nothing there, or a file that is missing or damaged.
-    """
-    if not folder.is_dir():
-        if not HUB_NAME.fullmatch(folder.as_posix()):
-            raise UserError(f"{folder}: no such folder, and not a hub name (owner/name)")
-        return []
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no checkpoint there (config.json is missing)")
-    files = _announced(folder) or sorted(folder.glob("*.safetensors"))
-    for path in files:
-        try:
-            with safe_open(path, "pt"):
-                pass
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: weight file is missing; copy the checkpoint again") from error
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path}: damaged or truncated weight file ({error})") from error
-    if not files:
-        raise UserError(f"{folder}: no weights there (model.safetensors); pickles are not read")
-    return files
-
-
-def _announced(folder: Path) -> list[Path]:
-    """Lists the shards that the checkpoint's index names; [] without an index."""
-    index = folder / "model.safetensors.index.json"
-    try:
-        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-    except FileNotFoundError:
-        return []
-    except (ValueError, KeyError) as error:
-        raise UserError(f"{index}: damaged index of weight files") from error
-    return [folder / name for name in sorted(set(shards))]

@@ -21,6 +21,7 @@ class Loading:
         dtype: precision of the weights; None = as transformers decides, the checkpoint's own.
         device_map: what accelerate spreads the modules by; None = all on one device.
         quantization: a method's name, or its settings with `quant_method`; None = as it is.
+        adapter: folder of a PEFT adapter that is merged into the weights; None = as they are.
         offload_dir: for the modules that the map puts on disk.
     """
 
@@ -28,11 +29,15 @@ class Loading:
     device_map: str | dict[str, str | int] | None = None
     quantization: str | dict[str, Any] | None = None
     offload_dir: Path | None = None
+    adapter: Path | None = None
 
     @classmethod
-    def of_route(cls, settings: Route, offload_dir: Path) -> "Loading":
+    def of_route(cls, settings: Route, offload_dir: Path | None) -> "Loading":
         """Reads the settings of the route stage."""
-        return cls(settings.dtype, settings.device_map, settings.quantization, offload_dir)
+        return cls(
+            *(settings.dtype, settings.device_map, settings.quantization),
+            *(offload_dir, settings.adapter),
+        )
 
     def arguments(self) -> dict[str, Any]:
         """Returns the arguments of `from_pretrained`.
@@ -48,6 +53,20 @@ class Loading:
         if self.quantization is not None:
             arguments["quantization_config"] = self._quantization()
         return arguments
+
+    def described(self, network: PreTrainedModel) -> dict[str, str]:
+        """Says how the weights of a model were loaded, where it was not as they are."""
+        own = getattr(network.config, "quantization_config", None)
+        own = (
+            own.get("quant_method") if isinstance(own, dict) else getattr(own, "quant_method", None)
+        )
+        own = getattr(own, "value", own)
+        told = {
+            "dtype": self.dtype,
+            "quantization": self.method if self.quantization is not None else own,
+            "adapter": self.adapter,
+        }
+        return {name: str(value) for name, value in told.items() if value is not None}
 
     @property
     def method(self) -> str:
@@ -81,9 +100,15 @@ def input_device(network: PreTrainedModel) -> torch.device:
     return torch.device(places[0] if places else "cpu")
 
 
+def one_line(error: BaseException) -> str:
+    """Returns what a library says, in one line that is not too long."""
+    said = " ".join(str(error).split())
+    return said if len(said) <= 300 else f"{said[:300]}…"
+
+
 def package_line(error: Exception, method: str) -> str:
     """Says in one line why a method cannot be used; a missing package with its pip command."""
-    said = " ".join(str(error).split())[:300]
+    said = one_line(error)
     missing = isinstance(error, ImportError) and "GPU" not in said
     if missing and "pip install" not in said:
         name = getattr(error, "name", None) or method

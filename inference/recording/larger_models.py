@@ -9,7 +9,8 @@ from ...configs.schema import Config
 from ...configs.schema_report import Route
 from ..checkpoints.free_memory import GB, free_memory, weights_in_memory
 from ..checkpoints.layered_weights import LayeredWeights, local_folder
-from ..checkpoints.load_checkpoint import LOADING_ERRORS, weight_files
+from ..checkpoints.load_checkpoint import LOADING_ERRORS
+from ..checkpoints.weight_files import weight_files
 from .processes import Recorders
 
 SHARE = 0.8  # of the free memory that weights may take; batches come on top
@@ -22,9 +23,11 @@ def is_layer_by_layer(settings: Route, path: str, device: torch.device) -> bool:
         UserError: `route.memory` beside another way to load the model, or for a model of our own.
     """
     asked = settings.memory is not None
-    if settings.device_map is not None or settings.quantization is not None:
+    others = ("device_map", "quantization", "adapter")
+    set_ones = [name for name in others if getattr(settings, name) is not None]
+    if set_ones:
         if asked:
-            other = "device_map" if settings.device_map is not None else "quantization"
+            other = set_ones[0]
             raise UserError(
                 f"route.memory={settings.memory.human_readable(decimal=True)}: layer by layer "
                 f"reads plain weights on one device; leave out route.memory or route.{other}"

@@ -95,6 +95,8 @@ class StoreFacts(BaseModel):
         target: which token the rows of `target_expert` stand for: the one under the mask, or the
             next one.
         model: the checkpoint's folder or name.
+        loading: how its weights were loaded where it was not as they are: `dtype`, `quantization`
+            (asked for, or the checkpoint's own), `adapter`.
         split: of the dataset.
         knockout: which experts were knocked out.
         snapshots: training steps whose choices were compared with the final ones.
@@ -121,6 +123,7 @@ class StoreFacts(BaseModel):
     places: list[tuple[str, str]] = []
     target: Literal["masked", "next"] = "masked"
     model: str
+    loading: dict[str, str] = {}
     split: str
     knockout: KnockoutMode = "none"
     snapshots: list[int] = []
