@@ -85,7 +85,9 @@ def export_model(model: MoescopePreTrainedModel, family: str | None = None) -> P
         raise ValueError(f"the model is no {name!r} model: {'; '.join(wrong)}")
     chosen = FAMILIES[name]
     config, weights = write_llama_like(model.config, model.state_dict(), chosen)
-    return _filled(chosen.model_class, config, weights, model)
+    theirs = _filled(chosen.model_class, config, weights, model)
+    theirs._weight_conversions = None  # saved with a name for each expert, as the family's files
+    return theirs
 
 
 def build_with_weights(

@@ -56,8 +56,8 @@ def read_bert(dense: PreTrainedModel) -> DenseModel:
         f"{block}intermediate.dense": f"{ours}mlp.up_proj",
         f"{block}output.dense": f"{ours}mlp.down_proj",
         f"{block}output.LayerNorm": f"{ours}mlp_norm",
-        "cls.predictions.transform.dense": "head.dense",
-        "cls.predictions.transform.LayerNorm": "head.norm",
+        "cls.predictions.transform.dense": "transform.dense",
+        "cls.predictions.transform.LayerNorm": "transform.norm",
         "cls.predictions.decoder": "lm_head",
     }
     weights = _rename(state, names, config.num_hidden_layers)

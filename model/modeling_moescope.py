@@ -168,6 +168,18 @@ class MoescopePreTrainedModel(PreTrainedModel):
         """Default to our path, which hands tensors on other devices to the grouped GEMM."""
         return super().get_correct_experts_implementation(requested_experts or "moescope_cpu")
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint, also one of when `transform` was named `head`."""
+        kwargs["key_mapping"] = {r"^head\.": "transform."} | (kwargs.get("key_mapping") or {})
+        return super().from_pretrained(*args, **kwargs)
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """Save the model; elsewhere `AutoModel` loads it without its language-model head."""
+        auto_map = getattr(self.config, "auto_map", None) or {}
+        self.config.auto_map = auto_map | {"AutoModel": "modeling_moescope.MoescopeModel"}
+        super().save_pretrained(*args, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -293,7 +305,8 @@ class MoescopeLMHeadModel(MoescopePreTrainedModel):
     def __init__(self, config: MoescopeConfig) -> None:
         super().__init__(config)
         self.model = MoescopeModel(config)
-        self.head = MoescopeHead(config) if config.head_transform else nn.Identity()
+        # not "head", which accelerate would find again inside "lm_head"
+        self.transform = MoescopeHead(config) if config.head_transform else nn.Identity()
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=config.head_bias)
         self.post_init()
 
@@ -308,7 +321,7 @@ class MoescopeLMHeadModel(MoescopePreTrainedModel):
         """Loss and logits, at the flat positions `rows` (M,) or everywhere when None."""
         if rows is not None:
             hidden_states = hidden_states.flatten(0, 1)[rows]
-        hidden_states = self.head(hidden_states)
+        hidden_states = self.transform(hidden_states)
         if labels is None:
             return {"logits": self.lm_head(hidden_states)}
         targets = labels.reshape(-1) if rows is None else labels.reshape(-1)[rows]

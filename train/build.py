@@ -46,7 +46,9 @@ def build_model(
     if config.train.start_from is None:
         model = kind(architecture)
     else:
-        model = load_start(config.train.start_from, architecture, kind, dataset)
+        model = load_start(
+            config.train.start_from, architecture, kind, config.paths.dataset, dataset
+        )
     if config.train.attention != "auto":
         model.set_attn_implementation(config.train.attention)
     return model

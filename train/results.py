@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ..configs.manifest import Manifest
 from ..configs.progress import console
+from ..data_processors.prompt_tokenizer import prompt_tokenizer
 from .build import LanguageModel, parameter_counts
 from .trainer import MoescopeTrainer
 from .unigram import tokens_per_byte, unigram_entropy
@@ -87,4 +88,6 @@ def save(model: LanguageModel, tokenizer: Any, folder: Path) -> None:
     kind = "CausalLM" if model.config.is_causal else "MaskedLM"
     model.register_for_auto_class(f"AutoModelFor{kind}")
     model.save_pretrained(folder)
+    if model.config.is_causal:
+        tokenizer = prompt_tokenizer(tokenizer, model.config.bos_token_id)
     tokenizer.save_pretrained(folder)

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from ..configs.errors import UserError
 from ..configs.manifest import Manifest
-from ..data_processors.tokenizers import tokenizer_hash
+from ..data_processors.prompt_tokenizer import same_tokenizer
 from ..model import MoescopeConfig
 
 # what may differ between the checkpoint and the run: training alone reads it
@@ -17,7 +17,11 @@ FREE = ("dropout", "initializer_range", "init_scheme", "use_cache", "router", "v
 
 
 def load_start(
-    folder: Path, architecture: MoescopeConfig, kind: type[Any], dataset: Manifest
+    folder: Path,
+    architecture: MoescopeConfig,
+    kind: type[Any],
+    dataset_dir: Path,
+    dataset: Manifest,
 ) -> Any:
     """Returns a model of this architecture with the checkpoint's weights, in float32.
 
@@ -28,7 +32,7 @@ def load_start(
     architecture.head_transform = start.head_transform  # BERT's, which no run's config names
     _check_architecture(folder, architecture, start)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if tokenizer_hash(tokenizer) != dataset.counts["tokenizer_hash"]:
+    if not same_tokenizer(tokenizer, dataset_dir, dataset.counts["tokenizer_hash"]):
         raise UserError(
             f"train.start_from={folder}: its tokenizer is not the dataset's; redo `moescope mask` "
             f"with tokenizer=pretrained tokenizer.path={folder}"

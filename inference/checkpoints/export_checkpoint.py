@@ -33,7 +33,7 @@ def run(stage: StageRun) -> dict[str, Any]:
     )
     return {
         "family": theirs.config.model_type,
-        "tokenizer": copy_tokenizer(path, stage.output_dir),
+        "tokenizer": copy_tokenizer(path, stage.output_dir, network.config.bos_token_id),
         "largest_logit_difference": difference,
     }
 

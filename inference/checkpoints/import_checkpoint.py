@@ -14,6 +14,7 @@ from ...configs.progress import console
 from ...configs.schema import Config
 from ...configs.stage import StageRun
 from ...configs.stages import IMPORT
+from ...data_processors.prompt_tokenizer import prompt_tokenizer
 from ...model import import_model, upcycle
 from ...model.convert import READERS
 from ...train.build import parameter_counts
@@ -95,8 +96,11 @@ def largest_logit_difference(source: PreTrainedModel, network: Any, seed: int) -
     return float((ours.float() - theirs.float()).abs().max())
 
 
-def copy_tokenizer(path: str, folder: Path) -> bool:
-    """Saves the checkpoint's tokenizer into `folder`; False when it has none."""
+def copy_tokenizer(path: str, folder: Path, begin_id: int | None = None) -> bool:
+    """Saves the checkpoint's tokenizer into `folder`; False when it has none.
+
+    With `begin_id`, the first token of a decoder's texts, as one for prompts.
+    """
     source = Path(path)
     # without these, transformers makes an empty tokenizer up from the model's family
     known = [source / "tokenizer_config.json", source / "tokenizer.json"]
@@ -106,6 +110,8 @@ def copy_tokenizer(path: str, folder: Path) -> bool:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError, KeyError):
         return False
+    if begin_id is not None:
+        tokenizer = prompt_tokenizer(tokenizer, begin_id)
     tokenizer.save_pretrained(folder)
     return True
 

@@ -33,6 +33,7 @@ from transformers.utils.logging import (
 from ... import model  # noqa: F401  (registers our classes with transformers)
 from ...configs.cli import is_out_of_memory
 from ...configs.errors import UserError, nearest
+from ...data_processors.prompt_tokenizer import same_tokenizer
 from ...data_processors.tokenizers import tokenizer_hash
 from .adapter import with_adapter
 from .loading import Loading, one_line, package_line
@@ -214,10 +215,10 @@ def check_fits(
             f"{path}: its vocabulary has {known} types, {dataset} uses {counts['vocab_size']}; "
             "train on this dataset, or mask it with the checkpoint's tokenizer"
         )
-    own = tokenizer_hash(load_tokenizer(path))
-    if own != counts["tokenizer_hash"]:
+    own = load_tokenizer(path)
+    if not same_tokenizer(own, dataset, counts["tokenizer_hash"]):
         raise UserError(
-            f"{path}: its tokenizer ({own}) is not that of {dataset} "
+            f"{path}: its tokenizer ({tokenizer_hash(own)}) is not that of {dataset} "
             f"({counts['tokenizer_hash']}); train on this dataset, or mask it with "
             f"tokenizer=pretrained tokenizer.path={path}"
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
@@ -129,6 +130,26 @@ def test_there_and_back_changes_no_bit(name: str, dtype: torch.dtype, tmp_path: 
     assert {k: v for k, v in b.items() if k not in ours_alone} == {
         k: v for k, v in a.items() if k not in ours_alone
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("olmoe", "mlp.experts.5.gate_proj.weight"),
+        ("mixtral", "block_sparse_moe.experts.5.w1.weight"),
+        ("qwen3_moe", "mlp.experts.5.gate_proj.weight"),
+    ],
+)
+def test_files_name_each_expert_as_others_read_them(name: str, tensor: str, tmp_path: Path) -> None:
+    theirs = decoder(name)
+    export_model(import_model(theirs)).save_pretrained(tmp_path / "ours")
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours, known = (
+        load_file(tmp_path / place / "model.safetensors") for place in ("ours", "theirs")
+    )
+    assert ours.keys() == known.keys()
+    assert f"model.layers.0.{tensor}" in ours
+    assert all(torch.equal(ours[key], known[key]) for key in known)
 
 
 def test_copies_share_no_memory_with_their_source() -> None:
@@ -260,8 +281,8 @@ def modernbert_here(theirs: PreTrainedModel) -> MoescopeForMaskedLM:
         "model.embed_tokens.weight": "model.embeddings.tok_embeddings.weight",
         "model.embedding_norm.weight": "model.embeddings.norm.weight",
         "model.norm.weight": "model.final_norm.weight",
-        "head.dense.weight": "head.dense.weight",
-        "head.norm.weight": "head.norm.weight",
+        "transform.dense.weight": "head.dense.weight",
+        "transform.norm.weight": "head.norm.weight",
         "lm_head.weight": "decoder.weight",
         "lm_head.bias": "decoder.bias",
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
@@ -164,3 +165,30 @@ def test_one_expert_is_a_dense_ffn() -> None:
     dense.load_state_dict(state)
     ids = token_ids(2, 6)
     torch.testing.assert_close(sparse(ids).logits, dense(ids).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_spread_over_devices_it_computes_the_same(head: bool, tmp_path: Path) -> None:
+    """accelerate took a module named `head` for a part of `lm_head`."""
+    model, ids = build(head_transform=head), token_ids(2, 6)
+    model.save_pretrained(tmp_path)
+    room = sum(p.numel() * p.element_size() for p in model.parameters()) * 2 // 3
+    spread = AutoModelForMaskedLM.from_pretrained(
+        tmp_path, device_map="auto", max_memory={"cpu": room}, offload_folder=tmp_path / "disk"
+    ).eval()
+    assert set(spread.hf_device_map.values()) == {"cpu", "disk"}
+    assert all(name.count(".") <= 2 for name in spread.hf_device_map)  # no layer is split
+    torch.testing.assert_close(spread(ids).logits, model(ids).logits)
+
+
+def test_files_of_when_the_transform_was_named_head_load(tmp_path: Path) -> None:
+    model, ids = build(head_transform=True), token_ids(2, 6)
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    weights = {name.replace("transform.", "head."): w for name, w in load_file(file).items()}
+    assert "head.dense.weight" in weights
+    save_file(weights, file, metadata={"format": "pt"})
+    again, report = AutoModelForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    torch.testing.assert_close(again.eval()(ids).logits, model(ids).logits)

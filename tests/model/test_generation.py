@@ -5,8 +5,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import pipeline
 from transformers.generation.streamers import BaseStreamer
 
+from moescope.configs.schema_dataset import CharTokenizer
+from moescope.data_processors.prompt_tokenizer import prompt_tokenizer
+from moescope.data_processors.tokenizers import train_tokenizer
 from tests.model.test_causal import build
 from tests.model.test_encoder import token_ids
 
@@ -103,6 +107,27 @@ def test_conditions_follow_the_rows_of_several_samples() -> None:
     assert torch.equal(several[0], several[1])
     assert torch.equal(several[2], several[3])
     assert not torch.equal(several[0], several[2])
+
+
+def test_a_masked_decoder_goes_on_from_a_prompt_in_a_pipeline_of_transformers() -> None:
+    config = CharTokenizer(name="char", min_frequency=1)
+    framed = train_tokenizer(config, lambda: iter([["once upon a time"]]), 32)
+    model = build(
+        router=MASKED, vocab_size=len(framed), bos_token_id=2, pad_token_id=0, mlp_bias=True
+    )
+    tokenizer = prompt_tokenizer(framed, model.config.bos_token_id)
+    generate = pipeline("text-generation", model=model, tokenizer=tokenizer)
+    told = [
+        generate("once", max_new_tokens=6, do_sample=False, metadata_ids=torch.tensor([number]))
+        for number in (0, 1)
+    ]
+    ids = torch.tensor([[2, *framed("once").input_ids[1:-1]]])
+    for number, answer in enumerate(told):
+        whole = model.generate(
+            ids, max_new_tokens=6, do_sample=False, metadata_ids=torch.tensor([number])
+        )
+        assert answer[0]["generated_text"] == tokenizer.decode(whole[0], skip_special_tokens=True)
+    assert told[0] != told[1]
 
 
 class Listener(BaseStreamer):

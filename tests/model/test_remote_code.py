@@ -10,12 +10,16 @@ from tests.model.test_encoder import build, token_ids
 
 LOAD = """
 import sys, torch
-from transformers import AutoModelForMaskedLM
-model = AutoModelForMaskedLM.from_pretrained(sys.argv[1], trust_remote_code=True).eval()
+from transformers import AutoModel, AutoModelForMaskedLM
+place = {"trust_remote_code": True, "device_map": "auto"}
+model = AutoModelForMaskedLM.from_pretrained(sys.argv[1], **place).eval()
 assert type(model).__module__.startswith("transformers_modules"), type(model).__module__
 assert model.config._experts_implementation == "moescope_cpu"
 assert not any(name.split(".")[0] in ("moescope", "model") for name in sys.modules)
-torch.save(model(torch.load(sys.argv[2])).logits, sys.argv[3])
+ids = torch.load(sys.argv[2])
+torch.save(model(ids).logits, sys.argv[3])
+body = AutoModel.from_pretrained(sys.argv[1], **place).eval()
+assert torch.equal(body(ids).last_hidden_state, model.model(ids).last_hidden_state)
 """
 
 
