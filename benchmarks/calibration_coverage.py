@@ -7,10 +7,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from benchmarks.calibration_tests import documents_of, sample_of
+from benchmarks.calibration_tests import documents_of
 from benchmarks.null_corpora import Plan, draw_corpus, expected_shares
-from benchmarks.null_tokens import TokenPlan, draw_tokens
-from moescope.analysis.chapters.context.measures import beyond_vocabulary
 from moescope.analysis.chapters.knockout.measures import KnockoutLosses, knockout_effects
 from moescope.analysis.chapters.load.measures import (
     effective_experts,
@@ -103,40 +101,7 @@ def knockout_intervals(groups: int) -> Held:
     return held
 
 
-@cache
-def true_words(plan: TokenPlan) -> dict[str, float]:
-    """Share of the topic information that words give, in corpora so large that noise is small."""
-    large = replace(plan, groups=LARGE_GROUPS)
-    found = [word_bracket(large, np.random.default_rng([3, number])) for number in range(2)]
-    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
-
-
-def word_bracket(plan: TokenPlan, generator: np.random.Generator) -> dict[str, float]:
-    """The one row of what words reproduce."""
-    corpus = draw_tokens(plan, generator)
-    groups = [f"g{group}" for group in corpus.groups]
-    frame = beyond_vocabulary(sample_of(corpus), groups, 10, generator)
-    return {str(name): float(x) for name, x in frame.iloc[0].items()}
-
-
-def word_intervals(plan: TokenPlan) -> Held:
-    """Of the share of topic information that words give, as in other topics and as everywhere."""
-
-    def held(generator: np.random.Generator) -> dict[str, float]:
-        row, truth = word_bracket(plan, generator), true_words(plan)
-        return {
-            f"words, {name}": float(
-                not row[f"{key}_low"] > truth[key] and not row[f"{key}_high"] < truth[key]
-            )
-            for name, key in (("as elsewhere", "lower_share"), ("as everywhere", "upper_share"))
-        }
-
-    return held
-
-
 TOPICS = Plan(group_noise=0.4)
-WORDS = TokenPlan(vocabulary=0.8, context=0.5, effect_seed=5)
-LARGE_GROUPS = 1500
 LOAD = Plan(groups=(120,), tokens=150.0, group_noise=0.8)
 COVERAGE: dict[str, Held] = {
     **{
@@ -161,12 +126,6 @@ COVERAGE: dict[str, Held] = {
     **{
         f"knock-outs, {groups} groups a topic": knockout_intervals(groups) for groups in (5, 12, 30)
     },
-    "words give a third": word_intervals(WORDS),
-    "words give a third, five documents a group": word_intervals(replace(WORDS, documents=5)),
-    "words give all": word_intervals(replace(WORDS, vocabulary=1.0, context=0.0)),
-    "words give a third, bursty words": word_intervals(
-        replace(WORDS, burstiness=0.7, groups=30, tokens=120.0)
-    ),
     "load, 8 experts": load_intervals(LOAD),
     "load, 64 experts": load_intervals(replace(LOAD, experts=64)),
     "load, concentrated": load_intervals(replace(LOAD, load=1.0)),

@@ -30,8 +30,6 @@ class TokenPlan:
         group_noise: the same of a group.
         document_noise: the same of a document.
         context: log-odds that topic t adds to expert t mod E, whatever the word.
-        effect_seed: of the topics' words and of what words do, which are then the same in every
-            corpus of the plan; None = other ones in each.
     """
 
     topics: int = 4
@@ -50,7 +48,6 @@ class TokenPlan:
     group_noise: float = 0.3
     document_noise: float = 0.0
     context: float = 0.0
-    effect_seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,11 +104,7 @@ def draw_tokens(plan: TokenPlan, generator: np.random.Generator) -> TokenCorpus:
     positions = np.arange(len(documents)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     words = _words(plan, topic_ids, documents, generator)
     _, types = np.unique(words, return_inverse=True)
-    if plan.effect_seed is None:
-        scores = plan.word_effect * _noise(generator, types, plan.experts)
-    else:
-        lasting = np.random.default_rng(plan.effect_seed).normal(size=(plan.types, plan.experts))
-        scores = plan.word_effect * lasting[words]
+    scores = plan.word_effect * _noise(generator, types, plan.experts)
     if plan.previous_effect:
         previous = np.where(positions == 0, -1, np.roll(types, 1))
         pairs = np.unique((previous + 1) * (types.max() + 1) + types, return_inverse=True)[1]
@@ -137,8 +130,7 @@ def _words(
 ) -> np.ndarray:
     """A word of each token (N)."""
     common = -np.log(np.arange(plan.types) + 2.0)
-    lasting = generator if plan.effect_seed is None else np.random.default_rng(plan.effect_seed + 1)
-    topical = plan.vocabulary * lasting.normal(size=(plan.topics, plan.types))
+    topical = plan.vocabulary * generator.normal(size=(plan.topics, plan.types))
     own = plan.burstiness * generator.normal(size=(len(topic_ids), plan.types))
     odds = np.exp(common + topical[topic_ids] + own)
     cumulative = np.cumsum(odds, axis=1) / odds.sum(axis=1, keepdims=True)

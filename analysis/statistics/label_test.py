@@ -11,7 +11,6 @@ from .welch import (
     TopicShares,
     cell_statistics,
     topic_shares,
-    unevenness,
     welch_statistic,
 )
 
@@ -30,7 +29,6 @@ class LabelTest:
         cells: (T, E) `welch.cell_statistics` as they are.
         exceeding: (T, E) permutations in which a cell is as far from 0.
         largest: (P) largest |cell| of each permutation.
-        unevenness: (P + 1) `welch.unevenness` of the labels; first as it is.
     """
 
     pooled: np.ndarray
@@ -40,7 +38,6 @@ class LabelTest:
     cells: np.ndarray
     exceeding: np.ndarray
     largest: np.ndarray
-    unevenness: np.ndarray
 
 
 def label_test(moments: ShareMoments, labels: np.ndarray, num_labels: int) -> LabelTest:
@@ -58,11 +55,10 @@ def label_test(moments: ShareMoments, labels: np.ndarray, num_labels: int) -> La
     own = cell_statistics(observed)
     floor = np.abs(own) * (1 - TIE)  # what differs by rounding alone is a tie
     exceeding = np.zeros(own.shape, np.int64)
-    statistic, information, largest, uneven = [], [], [], []
+    statistic, information, largest = [], [], []
     for added in permuted_sums(columns, labels, num_labels):
         shares = topic_shares(moments, added)
         statistic.append(welch_statistic(shares, moments.pooled))
-        uneven.append(unevenness(shares, added, moments.pooled))
         means = np.maximum(shares.share + moments.pooled, 0)
         information.append(
             share_information(means / np.maximum(means.sum(axis=-1, keepdims=True), 1e-30))
@@ -78,5 +74,4 @@ def label_test(moments: ShareMoments, labels: np.ndarray, num_labels: int) -> La
         cells=own,
         exceeding=exceeding - 1,  # the first row is the corpus itself
         largest=np.concatenate(largest)[1:],
-        unevenness=np.concatenate(uneven).astype(np.float64),
     )

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .permutations import topic_sums
-from .units import Units
-
 
 @dataclass(frozen=True)
 class ShareMoments:
@@ -142,54 +139,6 @@ def welch_statistic(topics: TopicShares, pooled: np.ndarray) -> np.ndarray:
     distance = ((topics.share - centre) ** 2 * metric).sum(axis=-1, keepdims=True)
     statistic: np.ndarray = (precision * distance).sum(axis=(-2, -1))
     return statistic
-
-
-def unevenness(topics: TopicShares, added: np.ndarray, pooled: np.ndarray) -> np.ndarray:
-    """Log ratio of the largest variance of a topic's single groups to the smallest: (…).
-
-    Args:
-        topics: `topic_shares` of `added`.
-        added: (…, T, 3·E + 4) sums of the columns of `ShareMoments`.
-        pooled: (E) share of all groups.
-    """
-    experts = len(pooled)
-    weight, weight2 = (np.maximum(added[..., 3 * experts + i], 1e-12) for i in range(2))
-    of_means = (topics.variance * chi_square_metric(pooled)).sum(axis=-1)
-    spread = np.log(np.maximum(of_means * weight**2 / weight2, 1e-30))
-    ratio: np.ndarray = spread.max(axis=-1) - spread.min(axis=-1)
-    return ratio
-
-
-def flipped_shares(moments: ShareMoments, units: Units, signs: np.ndarray) -> TopicShares:
-    """The topics as they would come out without an effect, each with the spread that it has.
-
-    Deviations of groups from the mean of their topic, with signs flipped at random (a wild
-    bootstrap: Wu 1986, doi 10.1214/aos/1176350142): groups stay in their topics.
-
-    Args:
-        moments: of the units.
-        units: whose labels are the topics.
-        signs: (P, G) −1 or 1 for each group.
-
-    Returns:
-        (P, T, E) shares; their third cumulants are 0.
-    """
-    experts, number = len(moments.pooled), units.num_topics
-    sums = topic_sums(moments.columns, units.topics, number)
-    weight = np.maximum(sums[:, [3 * experts]], 1e-12)
-    own = moments.columns[:, [3 * experts]]
-    residual = moments.columns[:, :experts] - own * (sums[:, :experts] / weight)[units.topics]
-    count = np.maximum(units.per_topic, 2)
-    residual *= np.sqrt(count / (count - 1))[units.topics, None]
-    flipped = np.empty((len(signs), number, experts))
-    for topic in range(number):
-        rows = units.topics == topic
-        flipped[:, topic] = signs[:, units.groups[rows]] @ residual[rows]
-    squares = topic_sums(residual**2, units.topics, number) * ((count - 1) / count)[:, None]
-    rest = np.broadcast_to(sums[:, 3 * experts :], (*flipped.shape[:2], 4))
-    cubes = np.zeros_like(flipped)
-    columns = (flipped, np.broadcast_to(squares, flipped.shape), cubes, rest)
-    return topic_shares(moments, np.concatenate(columns, axis=-1))
 
 
 def cell_statistics(topics: TopicShares) -> np.ndarray:

@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks.calibration_tests import sample_of
-from benchmarks.null_tokens import TokenPlan, draw_tokens
-from moescope.analysis.chapters.context.measures import BLOCKS, _pairs, beyond_vocabulary
+from moescope.analysis.chapters.context.measures import _pairs, beyond_vocabulary
 from moescope.analysis.chapters.context.token_mix import (
     mix_choices,
     other_topics_expectation,
@@ -158,37 +156,3 @@ def test_a_previous_token_is_the_one_right_before_in_the_same_document() -> None
 
 def test_few_documents_get_no_p_value() -> None:
     assert np.isnan(analyse(PlantedTokens(documents_per_topic=9), 0).p_value).all()
-
-
-def test_the_interval_of_what_words_give_is_that_of_blocks_left_out() -> None:
-    """The slow twin draws the sample anew without each block."""
-    plan = TokenPlan(vocabulary=0.8, context=0.5, documents=2, groups=12)
-    corpus = draw_tokens(plan, np.random.default_rng(11))
-    sample = sample_of(corpus)
-    groups = np.array([f"g{group}" for group in corpus.groups])
-    row = beyond_vocabulary(sample, groups.tolist(), 10, np.random.default_rng(1)).iloc[0]
-    names = pd.unique(groups)
-    shares = []
-    for block in range(BLOCKS):
-        dropped = [name for number, name in enumerate(names) if number % BLOCKS == block]
-        kept = np.flatnonzero(~np.isin(groups, dropped))
-        number = np.full(len(groups), -1)
-        number[kept] = np.arange(len(kept))
-        own = number[sample.documents] >= 0
-        smaller = replace(
-            sample,
-            rows=np.arange(len(kept)),
-            topic_ids=sample.topic_ids[kept],
-            documents=number[sample.documents[own]],
-            positions=sample.positions[own],
-            types=sample.types[own],
-            experts=sample.experts[own],
-        )
-        again = beyond_vocabulary(smaller, groups[kept].tolist(), 1, np.random.default_rng(1))
-        shares.append(float(again.upper_share.iloc[0]))
-    error = np.sqrt((BLOCKS - 1) ** 2 / BLOCKS * np.var(shares, ddof=1))
-    edge = stats.t.ppf(0.975, BLOCKS - 1)
-    assert row.upper_share_high - row.upper_share == pytest.approx(edge * error)
-    assert row.upper_share - row.upper_share_low == pytest.approx(edge * error)
-    few = beyond_vocabulary(sample, ["g"] * len(groups), 5, np.random.default_rng(1))
-    assert few[["lower_share_low", "upper_share_high"]].isna().all(axis=None)

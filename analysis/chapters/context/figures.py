@@ -1,8 +1,5 @@
 """Topic beyond vocabulary: the residual test by layer, and what the token mix reproduces."""
 
-from typing import Any
-
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -47,8 +44,7 @@ def bracket_figure(beyond: pd.DataFrame) -> go.Figure:
             y=values(beyond[column] / beyond.max_bits),
             name=name,
             marker={"color": colour},
-            error_y=_whiskers(beyond, column),
-            customdata=_of_observed(beyond, column),
+            customdata=[percent(share) for share in beyond[column] / beyond.bits],
             hovertemplate=f"<b>%{{x}}</b><br>{name}: %{{y:.3p}} of log2 T<br>%{{customdata}} of "
             "the observed<extra></extra>",
         )
@@ -61,30 +57,3 @@ def bracket_figure(beyond: pd.DataFrame) -> go.Figure:
     result = figure(bars, x_title="", y_title="", barmode="group", bargap=0.3)
     result.update_yaxes(**percent_axis("share of log2 T"))
     return result
-
-
-def _whiskers(beyond: pd.DataFrame, column: str) -> dict[str, Any] | None:
-    """95% intervals of what words reproduce, on the axis of the bars; None for the observed."""
-    if column == "bits":
-        return None
-    share = column.replace("_bits", "_share")
-    scale = beyond.bits / beyond.max_bits
-    return {
-        "symmetric": False,
-        "array": values((beyond[f"{share}_high"] - beyond[share]) * scale),
-        "arrayminus": values((beyond[share] - beyond[f"{share}_low"]) * scale),
-        "thickness": 1.2,
-    }
-
-
-def _of_observed(beyond: pd.DataFrame, column: str) -> list[str]:
-    """Each bar as a share of the observed one, with its 95% interval where there is one."""
-    share = column.replace("_bits", "_share")
-    said = []
-    for _, row in beyond.iterrows():
-        text = percent(row[column] / row.bits)
-        if column != "bits" and not np.isnan(row[f"{share}_low"]):
-            text += f" (95% interval {percent(row[f'{share}_low'])} to "
-            text += f"{percent(row[f'{share}_high'])})"
-        said.append(text)
-    return said

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ...data.run import RunData
 from ...data.sample import TokenSample
@@ -20,11 +19,6 @@ from ...statistics.welch import residual_moments
 from .token_mix import mix_choices, other_topics_expectation, type_table
 
 LOWER_PERMUTATIONS = 10  # for the mean of a null that needs all tokens again in each
-BLOCKS = 20  # of groups, left out in turn for the intervals
-BOUNDS = (
-    *("lower_share", "upper_share", "lower_share_low", "upper_share_low"),
-    *("lower_share_high", "upper_share_high"),
-)
 
 
 def beyond_vocabulary(
@@ -54,9 +48,7 @@ def beyond_vocabulary(
         fewer than 10 groups), the same of the second form under `pair_…`; `bits` of topic
         information in the sample, and those that the token mix alone reproduces: `upper_bits`
         (types as routed in all documents) and `lower_bits` (as routed in other topics only), the
-        same as shares of `bits` (`upper_share`, `lower_share`; NaN where `bits` is not positive)
-        with their 95% intervals `lower_share_low`, `lower_share_high`, `upper_share_low`,
-        `upper_share_high` (NaN below ten groups in a topic, or where `bits` may be 0),
+        same as shares of `bits` (`upper_share`, `lower_share`; NaN where `bits` is not positive),
         `max_bits` (log2 T), `topics`, `groups`, `fewest_groups`, `grouped`, `documents`, `tokens`,
         `permutations`. Empty when fewer than two topics are sampled.
     """
@@ -133,98 +125,50 @@ def _statistic(
 
 def _bracket(sample: TokenSample, units: Units, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Topic information in the sample, and what the token mix reproduces of it, each (L)."""
-    blocks = _blocks(units)
-    found = [
-        _layer_bracket(
-            replace(sample, layers=(number,), experts=sample.experts[:, [layer]]),
-            units,
-            labels,
-            blocks,
-        )
-        for layer, number in enumerate(sample.layers)
-    ]
-    return {name: np.array([each[name] for each in found]) for name in found[0]}
-
-
-def _blocks(units: Units) -> np.ndarray:
-    """Deals the groups of each topic out to blocks, each to be left out in turn: (G)."""
-    first = np.unique(units.groups, return_index=True)[1]
-    order = np.lexsort((np.arange(len(first)), units.topics[first]))
-    blocks = np.empty(len(first), dtype=int)
-    blocks[order] = np.arange(len(first)) % BLOCKS
-    return blocks
-
-
-def _layer_bracket(
-    sample: TokenSample, units: Units, labels: np.ndarray, blocks: np.ndarray
-) -> dict[str, float]:
-    """Bits of the one layer of a sample, what words give of them, and the intervals of that.
-
-    Intervals by the jackknife over blocks of groups, with Student's t.
-    """
-    bits, upper, lower = _bits(sample, units)
-    null = [
-        _lower_bits(sample, topics[units.of_documents])
-        for topics in labels[1 : LOWER_PERMUTATIONS + 1]
-    ]
-    lower -= float(np.mean(null))
-    row = {"bits": bits, "lower_bits": lower, "upper_bits": upper}
-    if not bits > 0:
-        return row | dict.fromkeys(BOUNDS, np.nan)
-    shares = np.array([lower, upper]) / bits
-    low = high = np.full(2, np.nan)
-    if units.suffice:
-        left_out = np.array(
-            [
-                _bits(*_without(sample, units, blocks[units.groups] == block))
-                for block in range(BLOCKS)
-            ]
-        )  # (K, 3)
-        error = np.sqrt((BLOCKS - 1) ** 2 / BLOCKS * left_out.var(axis=0, ddof=1))
-        edge = float(stats.t.ppf(0.975, BLOCKS - 1))
-        if bits > edge * error[0]:  # a share of what may be nothing has no interval
-            parts = (left_out[:, [2, 1]] - [float(np.mean(null)), 0]) / left_out[:, [0]]
-            error = np.sqrt((BLOCKS - 1) ** 2 / BLOCKS * parts.var(axis=0, ddof=1))
-            low, high = shares - edge * error, shares + edge * error
-    return row | dict(zip(BOUNDS, (*shares, *low, *high), strict=True))
-
-
-def _without(sample: TokenSample, units: Units, dropped: np.ndarray) -> tuple[TokenSample, Units]:
-    """The sample without the documents of some units (U)."""
-    kept = ~dropped[units.of_documents]
-    number = np.cumsum(kept) - 1
-    own = kept[sample.documents]
-    smaller = replace(
-        sample,
-        rows=sample.rows[kept],
-        topic_ids=sample.topic_ids[kept],
-        documents=number[sample.documents[own]],
-        positions=sample.positions[own],
-        types=sample.types[own],
-        experts=sample.experts[own],
-    )
-    groups = units.groups[units.of_documents][kept]
-    return smaller, group_units(groups, smaller.topic_ids, units.num_topics)
-
-
-def _bits(sample: TokenSample, units: Units) -> tuple[float, float, float]:
-    """Bits of the one layer of a sample, the upper and, with its bias, the lower bound of words."""
     tokens = np.bincount(units.of_documents[sample.documents], minlength=len(units.topics))
-    observed, pooled = mix_choices(sample, type_table(sample))
+    bits, upper, lower = np.array(
+        [
+            _bits(
+                replace(sample, layers=(number,), experts=sample.experts[:, [layer]]),
+                units,
+                labels,
+                tokens,
+            )
+            for layer, number in enumerate(sample.layers)
+        ]
+    ).T
+    whole = np.where(bits > 0, bits, np.nan)
+    return {
+        "bits": bits,
+        "lower_bits": lower,
+        "upper_bits": upper,
+        "lower_share": lower / whole,
+        "upper_share": upper / whole,
+    }
+
+
+def _bits(
+    sample: TokenSample, units: Units, labels: np.ndarray, tokens: np.ndarray
+) -> tuple[float, float, float]:
+    """Bits of the one layer of a sample, and the upper and lower bound of what words give."""
+    types = type_table(sample)
+    observed, pooled = mix_choices(sample, types)
     known = int(units.per_topic.min()) > 1
     bits, upper = (
         jackknife_bits(group_shares(units.sums(choices), tokens, units)) if known else np.nan
         for choices in (observed, pooled)
     )
-    return bits, upper, _lower_bits(sample, sample.topic_ids)
-
-
-def _lower_bits(sample: TokenSample, topic_ids: np.ndarray) -> float:
-    """Plug-in information of what words give as routed in other topics."""
-    types = type_table(sample)
-    observed, _ = mix_choices(sample, types)
-    expected = other_topics_expectation(sample, types, observed, topic_ids)
-    return float(information_bits(expected[:, None])[0])
+    plug_in, *null = (
+        float(
+            information_bits(
+                other_topics_expectation(sample, types, observed, topics[units.of_documents])[
+                    :, None
+                ]
+            )[0]
+        )
+        for topics in labels[: LOWER_PERMUTATIONS + 1]
+    )
+    return bits, upper, plug_in - float(np.mean(null))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from ...html.page import ALL_LAYERS, Panel, Section
 from ...html.records import rows
 from ...html.text import number, percent
 from .figures import bracket_figure, residual_figure
-from .measures import BLOCKS, LOWER_PERMUTATIONS
+from .measures import LOWER_PERMUTATIONS
 from .measures import ContextRecord as Record
 
 
@@ -57,8 +57,7 @@ def context_panels(record: Record, design: Design) -> list[Panel]:
             "in their words alone; what they lack is context.",
             f"{size} Unit: share of log2 T = {number(first.max_bits)} bits. Baseline: 0; bias of "
             f"few {unit} removed by the jackknife (token mix routed as in other topics: by the "
-            f"mean of {min(LOWER_PERMUTATIONS, first.permutations)} shuffles). Whiskers: 95% "
-            f"interval of the share of the observed, {BLOCKS} blocks of {unit} left out in turn.",
+            f"mean of {min(LOWER_PERMUTATIONS, first.permutations)} shuffles).",
             {ALL_LAYERS: bracket_figure(frame)},
             frame,
         ),

@@ -27,7 +27,7 @@ def mix_choices(sample: TokenSample, types: TypeTable) -> tuple[np.ndarray, np.n
     mix = sparse.csr_array((ones, (sample.documents, sample.types)), shape)  # tokens by d and x
     mix.sum_duplicates()
     observed = _choices(sample, sample.documents, len(sample.rows), ones)
-    return observed, mix @ (types.choices / np.maximum(types.tokens, 1)[:, None])
+    return observed, mix @ (types.choices / types.tokens[:, None])
 
 
 def other_topics_expectation(
@@ -65,7 +65,7 @@ def other_topics_expectation(
 
 
 def type_table(sample: TokenSample) -> TypeTable:
-    """Counts the choices of every type."""
+    """Counts the choices of every type; each of the sample's types has a token."""
     choices = _choices(sample, sample.types, len(sample.token_ids), np.ones(len(sample.types)))
     tokens = np.bincount(sample.types, minlength=len(sample.token_ids))
     return TypeTable(choices, tokens, choices.sum(axis=0) / len(sample.types))

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ...data.design import Design
@@ -102,14 +101,7 @@ def _reproduced(frame: pd.DataFrame, topical: pd.DataFrame) -> str:
     shares = (
         percent(high) if percent(low) == percent(high) else f"{percent(low)} to {percent(high)}"
     )
-    least = min(top.lower_share_low, top.upper_share_low)
-    most = max(top.lower_share_high, top.upper_share_high)
-    sure = ""
-    if not np.isnan(least):
-        sure = f" (95% interval {percent(max(least, 0.0))} to {percent(min(most, 1.0))})"
-    return (
-        f"; the words alone reproduce {shares}{sure} of the topic information of layer {top.layer}"
-    )
+    return f"; the words alone reproduce {shares} of the topic information of layer {top.layer}"
 
 
 def _details(frame: pd.DataFrame, design: Design) -> str:

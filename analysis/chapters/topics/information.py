@@ -19,16 +19,15 @@ from ...statistics.information_size import (
 )
 from ...statistics.label_test import LabelTest, label_test
 from ...statistics.null_test import NullTest, null_test
-from ...statistics.permutations import permutation_p, topic_sums
+from ...statistics.permutations import topic_sums
 from ...statistics.units import permuted_labels
-from ...statistics.welch import ShareMoments, flipped_shares, share_moments, welch_statistic
+from ...statistics.welch import share_moments, welch_statistic
 
 # Bands of the information as a share of log2 T. Known points, plug-in: Mixtral 0.1–0.4%, OLMoE
 # 7–22%.
 BANDS = ((0.005, "negligible"), (0.02, "weak"), (0.10, "moderate"), (np.inf, "strong"))
 ABSENT = BANDS[0][0]  # an effect whose interval lies below this is said to be absent
 NO_BAND = "none"
-UNEVEN = 0.05  # from which p on topics are taken to differ in the spread of their groups
 
 
 def effect_band(share: float) -> str:
@@ -50,13 +49,10 @@ class TopicTests:
 
     Attributes:
         layers: (L) what labels have to do with the choices of a layer.
-        flipped: (P, L) statistics of the layers without an effect, each topic with the spread of
-            its own groups; None where no layer's topics differ in it.
         permutations: P.
     """
 
     layers: list[LabelTest]
-    flipped: np.ndarray | None
     permutations: int
 
     @property
@@ -79,50 +75,12 @@ def topic_tests(
     units = data.units
     labels = permuted_labels(units, permutations, generator)
     tokens, layers = units.sums(data.tokens), []
-
-    def moments(layer: int) -> ShareMoments:
-        return share_moments(units.sums(data.counts[:, layer]), tokens)
-
     with progress_bar("permuting groups", len(data.layers), "layers") as advance:
         for layer in range(len(data.layers)):
-            layers.append(label_test(moments(layer), labels, units.num_topics))
+            moments = share_moments(units.sums(data.counts[:, layer]), tokens)
+            layers.append(label_test(moments, labels, units.num_topics))
             advance(1)
-    flipped = None
-    if units.suffice and any(map(is_uneven, layers)):
-        signs = generator.choice(np.array([-1.0, 1.0]), (permutations, units.num_groups))
-        flipped = np.column_stack(
-            [
-                welch_statistic(flipped_shares(moments(layer), units, signs), test.pooled)
-                for layer, test in enumerate(layers)
-            ]
-        )
-    return TopicTests(layers, flipped, permutations)
-
-
-def is_uneven(test: LabelTest) -> bool:
-    """Whether the groups of some topics vary more than those of others, beyond chance (5%)."""
-    return bool(permutation_p(test.unevenness[0], test.unevenness[1:]) <= UNEVEN)
-
-
-def _information_test(tests: TopicTests, *, testable: bool) -> NullTest:
-    """Topics permuted over groups; where topics differ in spread, the spread of each, too.
-
-    Permutation gives every topic the spread of all, which takes a topic of heterogeneous groups
-    for one that differs in 9% of corpora instead of 5. Flipping keeps each topic's own, and is
-    too careful elsewhere (1% with 20 topics of 10 documents). So the larger p counts where a
-    test finds unequal spreads, and that of the permutations elsewhere.
-    """
-    statistics = np.column_stack([layer.statistic for layer in tests.layers])  # (P + 1, L)
-    permuted = null_test(statistics[0], statistics[1:], testable=testable)
-    if tests.flipped is None:
-        return permuted
-    flipped = null_test(statistics[0], tests.flipped, testable=testable)
-    uneven = np.array([is_uneven(layer) for layer in tests.layers])
-    larger = {}
-    for name in ("p_value", "family_p_value", "q_value"):
-        own, other = getattr(permuted, name), getattr(flipped, name)
-        larger[name] = np.where(uneven, np.maximum(own, other), own)
-    return replace(permuted, **larger)
+    return TopicTests(layers, permutations)
 
 
 def topic_information(data: DocumentCounts, tests: TopicTests, weights: np.ndarray) -> pd.DataFrame:
@@ -149,7 +107,7 @@ def topic_information(data: DocumentCounts, tests: TopicTests, weights: np.ndarr
     units, topics = data.units, len(data.topics)
     statistics = np.column_stack([layer.statistic for layer in tests.layers])  # (P + 1, L)
     null = np.column_stack([layer.information[1:] for layer in tests.layers])
-    test = _information_test(tests, testable=units.suffice)
+    test = null_test(statistics[0], statistics[1:], testable=units.suffice)
     critical = _critical(statistics[1:]) if units.suffice else np.full(len(data.layers), np.nan)
     sizes = np.array(
         [

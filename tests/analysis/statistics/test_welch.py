@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.null_corpora import UNKIND, draw_corpus
-from moescope.analysis.chapters.topics.information import is_uneven
 from moescope.analysis.statistics.label_test import label_test
 from moescope.analysis.statistics.units import group_units, permuted_labels
 from moescope.analysis.statistics.welch import (
     cell_statistics,
-    flipped_shares,
     group_weights,
     share_moments,
     topic_shares,
@@ -107,40 +105,3 @@ def test_relabelling_topics_is_a_tie_and_counts_as_one() -> None:
         test = label_test(moments, labels, 4)
         assert test.exceeding.min() >= 1  # the fourth row is the corpus itself
         np.testing.assert_allclose(test.statistic[[2, 3]], test.statistic[0])
-
-
-def test_flipped_topics_equal_a_slow_twin() -> None:
-    sums, tokens, topics, number = drawn("length x4", 6)
-    groups = np.arange(len(topics))
-    groups[1] = groups[-1]  # a group that writes on two topics
-    units = group_units(groups, topics, number)
-    moments = share_moments(sums, tokens)
-    signs = np.random.default_rng(7).choice([-1.0, 1.0], (3, units.num_groups))
-    flipped = flipped_shares(moments, units, signs)
-    weight = group_weights(tokens)
-    deviation = sums / tokens[:, None] - moments.pooled
-    for draw in range(3):
-        for topic in range(number):
-            rows = np.flatnonzero(topics == topic)
-            mean = sum(weight[r] * deviation[r] for r in rows) / weight[rows].sum()
-            stretch = np.sqrt(len(rows) / (len(rows) - 1))
-            moved = [
-                signs[draw, units.groups[r]] * weight[r] * (deviation[r] - mean) * stretch
-                for r in rows
-            ]
-            np.testing.assert_allclose(
-                flipped.share[draw, topic], sum(moved) / weight[rows].sum(), atol=1e-12
-            )
-
-
-def test_a_topic_of_unlike_groups_is_seen_by_its_spread() -> None:
-    sums, tokens, topics, number = drawn("one heterogeneous topic", 8)
-    units = group_units(np.arange(len(topics)), topics, number)
-    labels = permuted_labels(units, 99, np.random.default_rng(9))
-    assert is_uneven(label_test(share_moments(sums, tokens), labels, number))
-    found = 0
-    for seed in range(40):
-        sums, tokens, topics, number = drawn("Dirichlet groups", seed)
-        labels = permuted_labels(units, 99, np.random.default_rng(seed))
-        found += is_uneven(label_test(share_moments(sums, tokens), labels, number))
-    assert found <= 6  # 5% of 40, binomial
