@@ -7,7 +7,8 @@ without a topic effect, the same with one, and topics that differ in their words
 takes the situations whose name holds a word; `--write` keeps what was measured in
 docs/calibration.json, beside what it holds of other situations, and the tables of all of them in
 docs/calibration.md.
-Last line: JSON with `false_positive_rate`, `power` and `coverage` (situation → quantity → share),
+Last line: JSON with `false_positive_rate`, `power`, `detectable` (power at the effect that a report
+prints as the smallest that it would have found) and `coverage` (situation → quantity → share),
 `corpora` and `limits` (central 99.8% of the binomial at 5%).
 """
 
@@ -28,6 +29,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.calibration_coverage import COVERAGE
+from benchmarks.calibration_power import DETECTABLE
 from benchmarks.calibration_tests import (
     chi_square_p,
     classifier_p,
@@ -101,7 +103,12 @@ EFFECTS: dict[str, Measured] = {
     "matching, related routers of bursty words": matching_p(1.0, 2.0, shared=0.7),
     "time, one expert of 20 speakers": time_p(20, 4, effect=4.0),
 }
-SITUATIONS = {"false_positive_rate": NULLS, "power": EFFECTS, "coverage": COVERAGE}
+SITUATIONS = {
+    "false_positive_rate": NULLS,
+    "power": EFFECTS,
+    "detectable": DETECTABLE,
+    "coverage": COVERAGE,
+}
 
 
 def rejections(situation: Measured, corpora: int) -> dict[str, float]:
@@ -122,6 +129,7 @@ def measure(corpora: int, only: str = "", fewest: int = 10) -> dict[str, object]
     plans = [
         ("false_positive_rate", rejections, corpora),
         ("power", rejections, fewer),
+        ("detectable", rejections, corpora),
         ("coverage", coverage, fewer),
     ]
     result: dict[str, object] = {}

@@ -92,6 +92,10 @@ UNKIND = {
     "heavy-tailed lengths": Plan(length_tail=1.2, group_noise=0.5),
     "one heterogeneous topic": Plan(heterogeneous=3.0, dirichlet=4.0),
     "one heterogeneous topic, even load": Plan(heterogeneous=4.0, load=0.0),
+    "one topic of five times the spread": Plan(heterogeneous=5.0, dirichlet=4.0),
+    "64 experts, one heterogeneous topic": Plan(
+        experts=64, load=1.0, heterogeneous=3.0, dirichlet=1.0
+    ),
     "five documents a group": Plan(documents=5, group_noise=0.6, document_noise=0.3),
     "groups span topics": Plan(documents=4, spanning=0.5, group_noise=0.6),
     "near-duplicates": Plan(documents=5, duplicates=0.6, group_noise=0.3, document_noise=0.3),

@@ -1,4 +1,4 @@
-"""How large an information is: an estimate of little bias, an interval, what would be found.
+"""How large an information is: an estimate of little bias, and an interval.
 
 Labels (topics, periods) are compared by the mean shares of their groups. Noise of these means
 makes a plug-in information too large, by about as much as there are labels and experts and by more
@@ -15,7 +15,7 @@ from .units import Units
 from .welch import chi_square_metric, group_weights
 
 SCALES = 24  # sizes of the effect that an interval tries
-LEVEL, POWER = 0.95, 0.80
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def scaled_effect(shares: GroupShares, noise: np.ndarray) -> ScaledEffect:
     width = np.sqrt((noise**2 * metric).sum(axis=(1, 2)).mean()) if len(noise) else 0.0
     largest = 1 + 4 * width / max(length, 1e-9)
     scales = np.linspace(0, largest, SCALES)[:, None, None]
-    true = _normalised(centre + scales * (means - centre))  # (C, T, E)
-    return ScaledEffect(share_information(true), _normalised(true[:, None] + noise))
+    true = normalised_shares(centre + scales * (means - centre))  # (C, T, E)
+    return ScaledEffect(share_information(true), normalised_shares(true[:, None] + noise))
 
 
 def information_interval(shares: GroupShares, effect: ScaledEffect) -> tuple[float, float]:
@@ -162,27 +162,6 @@ def information_interval(shares: GroupShares, effect: ScaledEffect) -> tuple[flo
     return low, high
 
 
-def detectable_bits(
-    effect: ScaledEffect, statistic: np.ndarray, critical: float, power: float = POWER
-) -> float:
-    """Smallest size of effect that the test finds with the given power; infinite if none tried.
-
-    Args:
-        effect: of the layer.
-        statistic: (C, B) the test's statistic of the drawn shares.
-        critical: what it must reach.
-        power: wanted.
-    """
-    found = np.maximum.accumulate((statistic >= critical).mean(axis=1))
-    if not len(found) or found[-1] < power:
-        return float("inf")
-    first = int(np.argmax(found >= power))
-    if first == 0:
-        return float(effect.size[0])
-    rise = (power - found[first - 1]) / (found[first] - found[first - 1])
-    return float(effect.size[first - 1] + rise * (effect.size[first] - effect.size[first - 1]))
-
-
 def _by_group(units: Units, values: np.ndarray) -> np.ndarray:
     """Adds values of units (U, …) by group: (G, …)."""
     sums = np.zeros((units.num_groups, *values.shape[1:]))
@@ -190,7 +169,7 @@ def _by_group(units: Units, values: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _normalised(shares: np.ndarray) -> np.ndarray:
+def normalised_shares(shares: np.ndarray) -> np.ndarray:
     """Shares with what fell below 0 cut off, adding up to 1."""
     kept = np.maximum(shares, 0)
     normalised: np.ndarray = kept / np.maximum(kept.sum(axis=-1, keepdims=True), 1e-30)

@@ -15,6 +15,7 @@ from .welch import (
 )
 
 PRECISE_UNITS = 2_000  # up to so many, sums are kept in float64
+KEPT = 200  # permutations whose shares are kept
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class LabelTest:
     Attributes:
         pooled: (E) share of all groups.
         shares: of the labels as they are, as deviations from `pooled`.
+        permuted_share: (P, T, E) `shares.share` of the first permutations, up to 200.
+        permuted_total: (P, T, 1) `shares.total` of these.
         statistic: (P + 1) `welch.welch_statistic`; first as it is, then permuted.
         information: (P + 1) information of the labels' mean shares in bits, plug-in.
         cells: (T, E) `welch.cell_statistics` as they are.
@@ -33,6 +36,8 @@ class LabelTest:
 
     pooled: np.ndarray
     shares: TopicShares
+    permuted_share: np.ndarray
+    permuted_total: np.ndarray
     statistic: np.ndarray
     information: np.ndarray
     cells: np.ndarray
@@ -55,9 +60,11 @@ def label_test(moments: ShareMoments, labels: np.ndarray, num_labels: int) -> La
     own = cell_statistics(observed)
     floor = np.abs(own) * (1 - TIE)  # what differs by rounding alone is a tie
     exceeding = np.zeros(own.shape, np.int64)
-    statistic, information, largest = [], [], []
+    statistic, information, largest, kept = [], [], [], []
     for added in permuted_sums(columns, labels, num_labels):
         shares = topic_shares(moments, added)
+        if sum(map(len, statistic)) <= KEPT:
+            kept.append((shares.share, shares.total))
         statistic.append(welch_statistic(shares, moments.pooled))
         means = np.maximum(shares.share + moments.pooled, 0)
         information.append(
@@ -69,6 +76,8 @@ def label_test(moments: ShareMoments, labels: np.ndarray, num_labels: int) -> La
     return LabelTest(
         pooled=moments.pooled,
         shares=observed,
+        permuted_share=np.concatenate([share for share, _ in kept])[1 : KEPT + 1].copy(),
+        permuted_total=np.concatenate([total for _, total in kept])[1 : KEPT + 1].copy(),
         statistic=np.concatenate(statistic).astype(np.float64),
         information=np.concatenate(information).astype(np.float64),
         cells=own,

@@ -1,16 +1,16 @@
 """E3, topic information: how much an expert's name tells about the topic of its token."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ....configs.progress import progress_bar
 from ...data.documents import DocumentCounts
+from ...statistics.detectable import detectable_bits
 from ...statistics.information import information_bits
 from ...statistics.information_size import (
     bootstrap_noise,
-    detectable_bits,
     group_shares,
     information_interval,
     jackknife_bits,
@@ -21,7 +21,7 @@ from ...statistics.label_test import LabelTest, label_test
 from ...statistics.null_test import NullTest, null_test
 from ...statistics.permutations import topic_sums
 from ...statistics.units import permuted_labels
-from ...statistics.welch import share_moments, welch_statistic
+from ...statistics.welch import share_moments
 
 # Bands of the information as a share of log2 T. Known points, plug-in: Mixtral 0.1–0.4%, OLMoE
 # 7–22%.
@@ -96,7 +96,7 @@ def topic_information(data: DocumentCounts, tests: TopicTests, weights: np.ndarr
         (plug-in where a topic has a single group), with its 95% interval `low`, `high` (NaN below
         3 groups in a topic), `share` of log2 T (+ `share_low`, `share_high`), `band` of the
         interval ("none" without one), `absent` (the interval lies below 0.5% of log2 T),
-        `detectable_bits`, `detectable_share` (smallest effect that 80% of such corpora would
+        `detectable_bits`, `detectable_share` (smallest effect that about 80% of such corpora would
         show), `plug_in_bits` (of token counts, as published figures are), `null_bits` (mean of the
         plug-in of mean shares under permutation) with its central 95% `null_low`, `null_high`,
         `p_value`, `family_p_value` (over layers, by the maximum), `q_value` (false discovery rate;
@@ -182,8 +182,5 @@ def _size(
     low, high = information_interval(shares, effect)
     found = np.nan
     if not np.isnan(critical):
-        drawn = effect.drawn * test.pooled.sum() - test.pooled
-        imagined = replace(test.shares, share=drawn)
-        statistic = welch_statistic(imagined, test.pooled)
-        found = detectable_bits(effect, statistic, critical)
+        found = detectable_bits(test, critical)
     return bits, min(low, bits), max(high, bits), found

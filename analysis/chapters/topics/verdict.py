@@ -80,8 +80,8 @@ def _power(frame: pd.DataFrame) -> str:
     if not np.isfinite(worst):
         return ""
     return (
-        f"; an effect of {percent(worst)} of the information that names the topic would have "
-        "been found in four of five such corpora"
+        f"; an effect of {percent(worst)} of the information that names the topic, in no "
+        "particular direction, would have been found in about four of five such corpora"
     )
 
 

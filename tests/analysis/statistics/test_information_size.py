@@ -9,7 +9,6 @@ from benchmarks.null_corpora import Plan, draw_corpus, expected_shares
 from moescope.analysis.statistics.information_size import (
     GroupShares,
     bootstrap_noise,
-    detectable_bits,
     group_shares,
     information_interval,
     jackknife_bits,
@@ -88,14 +87,3 @@ def test_experts_may_be_renumbered_and_a_topic_needs_three_groups() -> None:
     assert np.isnan(interval(shares, 3, draws=0)).all()
     alone = shares_of(replace(PLAN, groups=(1, 5, 5)), 0)
     assert np.isnan(jackknife_bits(alone))
-
-
-def test_what_is_detectable_is_where_power_is_reached() -> None:
-    shares = shares_of(replace(PLAN, effect=0.3), 2)
-    weights = np.random.default_rng(0).poisson(1.0, (100, 30))
-    effect = scaled_effect(shares, bootstrap_noise(shares, weights))
-    statistic = np.sqrt(effect.size)[:, None] + np.linspace(-0.1, 0.1, 100)
-    found = detectable_bits(effect, statistic, critical=0.3)
-    assert np.sqrt(found) == pytest.approx(0.3 + 0.06, abs=0.02)  # 80% of the draws reach it
-    assert detectable_bits(effect, statistic, critical=1e9) == float("inf")
-    assert detectable_bits(effect, statistic, critical=-1.0) == 0
