@@ -7,8 +7,10 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from benchmarks.calibration_tests import documents_of
+from benchmarks.calibration_tests import documents_of, sample_of
 from benchmarks.null_corpora import Plan, draw_corpus, expected_shares
+from benchmarks.null_tokens import TokenPlan, draw_tokens
+from moescope.analysis.chapters.context.bracket import word_bits, word_bracket
 from moescope.analysis.chapters.knockout.measures import KnockoutLosses, knockout_effects
 from moescope.analysis.chapters.load.measures import (
     effective_experts,
@@ -21,7 +23,7 @@ from moescope.analysis.chapters.topics.information import topic_information, top
 from moescope.analysis.statistics.bootstrap import poisson_weights
 from moescope.analysis.statistics.information_size import share_information
 
-PERMUTATIONS, DRAWS = 99, 200
+PERMUTATIONS, DRAWS, MANY = 99, 200, 1_500
 EFFECTS = {"none": 0.0, "weak": 0.1, "moderate": 0.4, "strong": 1.2}
 Held = Callable[[np.random.Generator], dict[str, float]]
 
@@ -101,7 +103,35 @@ def knockout_intervals(groups: int) -> Held:
     return held
 
 
+@cache
+def reproduced(plan: TokenPlan) -> np.ndarray:
+    """Share of the topic information that words reproduce, of many groups: upper, lower bound."""
+    many = replace(plan, groups=MANY, documents=1)
+    sample = sample_of(draw_tokens(many, np.random.default_rng(1)))
+    bits = word_bits(sample, range(len(sample.rows)))
+    shares: np.ndarray = bits[1:] / bits[0]
+    return shares
+
+
+def bracket_intervals(plan: TokenPlan) -> Held:
+    """Of both bounds of what words reproduce of the topic information."""
+
+    def held(generator: np.random.Generator) -> dict[str, float]:
+        corpus = draw_tokens(plan, generator)
+        names = [f"g{group}" for group in corpus.groups]
+        found = word_bracket(sample_of(corpus), names, generator)
+        return {
+            f"{name} bound": float(
+                found[f"{name}_share_low"][0] <= truth <= found[f"{name}_share_high"][0]
+            )
+            for name, truth in zip(("upper", "lower"), reproduced(plan), strict=True)
+        }
+
+    return held
+
+
 TOPICS = Plan(group_noise=0.4)
+WORDS = TokenPlan(vocabulary=1.0, context=0.5, effect_seed=0)
 LOAD = Plan(groups=(120,), tokens=150.0, group_noise=0.8)
 COVERAGE: dict[str, Held] = {
     **{
@@ -126,6 +156,15 @@ COVERAGE: dict[str, Held] = {
     **{
         f"knock-outs, {groups} groups a topic": knockout_intervals(groups) for groups in (5, 12, 30)
     },
+    "words, and context": bracket_intervals(WORDS),
+    "words alone": bracket_intervals(replace(WORDS, context=0.0)),
+    "words, 10 groups a topic": bracket_intervals(replace(WORDS, groups=10, tokens=150)),
+    "words, 60 groups a topic": bracket_intervals(replace(WORDS, groups=60)),
+    "words, groups of five documents": bracket_intervals(
+        replace(WORDS, documents=5, tokens=30, group_noise=0.6)
+    ),
+    "words, length x10": bracket_intervals(replace(WORDS, length_ratio=10.0)),
+    "words, mostly context": bracket_intervals(replace(WORDS, vocabulary=0.4, context=1.0)),
     "load, 8 experts": load_intervals(LOAD),
     "load, 64 experts": load_intervals(replace(LOAD, experts=64)),
     "load, concentrated": load_intervals(replace(LOAD, load=1.0)),

@@ -30,6 +30,8 @@ class TokenPlan:
         group_noise: the same of a group.
         document_noise: the same of a document.
         context: log-odds that topic t adds to expert t mod E, whatever the word.
+        effect_seed: of the topics' words and of what words do, which are then the same in every
+            corpus of the plan; None = drawn anew.
     """
 
     topics: int = 4
@@ -48,6 +50,7 @@ class TokenPlan:
     group_noise: float = 0.3
     document_noise: float = 0.0
     context: float = 0.0
+    effect_seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def draw_tokens(plan: TokenPlan, generator: np.random.Generator) -> TokenCorpus:
     positions = np.arange(len(documents)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     words = _words(plan, topic_ids, documents, generator)
     _, types = np.unique(words, return_inverse=True)
-    scores = plan.word_effect * _noise(generator, types, plan.experts)
+    scores = plan.word_effect * _noise(_fixed(plan, 1, generator), types, plan.experts)
     if plan.previous_effect:
         previous = np.where(positions == 0, -1, np.roll(types, 1))
         pairs = np.unique((previous + 1) * (types.max() + 1) + types, return_inverse=True)[1]
@@ -130,7 +133,8 @@ def _words(
 ) -> np.ndarray:
     """A word of each token (N)."""
     common = -np.log(np.arange(plan.types) + 2.0)
-    topical = plan.vocabulary * generator.normal(size=(plan.topics, plan.types))
+    fixed = _fixed(plan, 0, generator)
+    topical = plan.vocabulary * fixed.normal(size=(plan.topics, plan.types))
     own = plan.burstiness * generator.normal(size=(len(topic_ids), plan.types))
     odds = np.exp(common + topical[topic_ids] + own)
     cumulative = np.cumsum(odds, axis=1) / odds.sum(axis=1, keepdims=True)
@@ -141,6 +145,13 @@ def _words(
     rare = generator.random(len(documents)) < plan.rare
     pool = max(1, len(documents) // 10)  # each seen about plan.rare × 10 times
     return np.where(rare, 10**6 + generator.integers(0, pool, len(documents)), words)
+
+
+def _fixed(plan: TokenPlan, what: int, generator: np.random.Generator) -> np.random.Generator:
+    """What draws the things that the corpora of a plan may share."""
+    return (
+        generator if plan.effect_seed is None else np.random.default_rng([plan.effect_seed, what])
+    )
 
 
 def _noise(generator: np.random.Generator, numbers: np.ndarray, experts: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Topic beyond vocabulary: the residual test by layer, and what the token mix reproduces."""
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -14,6 +16,7 @@ from ...html.theme import (
     figure,
     percent_axis,
     values,
+    whiskers,
 )
 
 
@@ -42,6 +45,7 @@ def bracket_figure(beyond: pd.DataFrame) -> go.Figure:
         go.Bar(
             x=[f"layer {layer}" for layer in beyond.layer],
             y=values(beyond[column] / beyond.max_bits),
+            error_y=_interval(beyond, column),
             name=name,
             marker={"color": colour},
             customdata=[percent(share) for share in beyond[column] / beyond.bits],
@@ -57,3 +61,12 @@ def bracket_figure(beyond: pd.DataFrame) -> go.Figure:
     result = figure(bars, x_title="", y_title="", barmode="group", bargap=0.3)
     result.update_yaxes(**percent_axis("share of log2 T"))
     return result
+
+
+def _interval(beyond: pd.DataFrame, column: str) -> dict[str, Any] | None:
+    """Error bars of a bound; the observed has its own among the topics."""
+    if column == "bits":
+        return None
+    share, unit = column.replace("bits", "share"), beyond.bits / beyond.max_bits
+    ends = (beyond[name] * unit for name in (share, f"{share}_low", f"{share}_high"))
+    return whiskers(*ends)

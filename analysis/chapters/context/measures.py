@@ -1,7 +1,7 @@
 """E4, topic beyond vocabulary: do the same tokens go elsewhere in another topic?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,16 +9,12 @@ import pandas as pd
 from ...data.run import RunData
 from ...data.sample import TokenSample
 from ...statistics.draws import Draws
-from ...statistics.information import information_bits
-from ...statistics.information_size import group_shares, jackknife_bits
 from ...statistics.label_test import label_test
 from ...statistics.null_test import null_test
 from ...statistics.residuals import TypeCells, expected_choices, type_cells
 from ...statistics.units import MIN_GROUPS_FOR_P, Units, group_units, permuted_labels
 from ...statistics.welch import residual_moments
-from .token_mix import mix_choices, other_topics_expectation, type_table
-
-LOWER_PERMUTATIONS = 10  # for the mean of a null that needs all tokens again in each
+from .bracket import word_bracket
 
 
 def beyond_vocabulary(
@@ -48,14 +44,16 @@ def beyond_vocabulary(
         fewer than 10 groups), the same of the second form under `pair_…`; `bits` of topic
         information in the sample, and those that the token mix alone reproduces: `upper_bits`
         (types as routed in all documents) and `lower_bits` (as routed in other topics only), the
-        same as shares of `bits` (`upper_share`, `lower_share`; NaN where `bits` is not positive),
+        same as shares of `bits` (`upper_share`, `lower_share`; NaN where `bits` is not positive)
+        with 95% intervals (`upper_share_low`, `upper_share_high`, `lower_share_low`,
+        `lower_share_high`; NaN below five groups in a topic),
         `max_bits` (log2 T), `topics`, `groups`, `fewest_groups`, `grouped`, `documents`, `tokens`,
         `permutations`. Empty when fewer than two topics are sampled.
     """
     if len(np.unique(sample.topic_ids)) < 2:
         return pd.DataFrame(columns=["layer", "p_value", "family_p_value"])
     topics = len(sample.topics)
-    names = range(len(sample.rows)) if groups is None else groups
+    names: Sequence[object] = range(len(sample.rows)) if groups is None else groups
     units = group_units(names, sample.topic_ids, topics)
     pairs = _pairs(sample)
     labels = permuted_labels(units, permutations, generator)
@@ -64,7 +62,7 @@ def beyond_vocabulary(
             "layer": sample.layers,
             **_form(sample, sample.types, units, labels),
             **{f"pair_{name}": x for name, x in _form(sample, pairs, units, labels).items()},
-            **_bracket(sample, units, labels),
+            **word_bracket(sample, names, generator),
             "max_bits": np.log2(topics),
             "topics": topics,
             "groups": units.num_groups,
@@ -121,54 +119,6 @@ def _statistic(
     observed, expected = expected_choices(cells, sample.experts[:, layer], sample.num_experts)
     moments = residual_moments(observed, expected, cells.tokens)
     return label_test(moments, labels, units.num_topics).statistic
-
-
-def _bracket(sample: TokenSample, units: Units, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Topic information in the sample, and what the token mix reproduces of it, each (L)."""
-    tokens = np.bincount(units.of_documents[sample.documents], minlength=len(units.topics))
-    bits, upper, lower = np.array(
-        [
-            _bits(
-                replace(sample, layers=(number,), experts=sample.experts[:, [layer]]),
-                units,
-                labels,
-                tokens,
-            )
-            for layer, number in enumerate(sample.layers)
-        ]
-    ).T
-    whole = np.where(bits > 0, bits, np.nan)
-    return {
-        "bits": bits,
-        "lower_bits": lower,
-        "upper_bits": upper,
-        "lower_share": lower / whole,
-        "upper_share": upper / whole,
-    }
-
-
-def _bits(
-    sample: TokenSample, units: Units, labels: np.ndarray, tokens: np.ndarray
-) -> tuple[float, float, float]:
-    """Bits of the one layer of a sample, and the upper and lower bound of what words give."""
-    types = type_table(sample)
-    observed, pooled = mix_choices(sample, types)
-    known = int(units.per_topic.min()) > 1
-    bits, upper = (
-        jackknife_bits(group_shares(units.sums(choices), tokens, units)) if known else np.nan
-        for choices in (observed, pooled)
-    )
-    plug_in, *null = (
-        float(
-            information_bits(
-                other_topics_expectation(sample, types, observed, topics[units.of_documents])[
-                    :, None
-                ]
-            )[0]
-        )
-        for topics in labels[: LOWER_PERMUTATIONS + 1]
-    )
-    return bits, upper, plug_in - float(np.mean(null))
 
 
 @dataclass(frozen=True)

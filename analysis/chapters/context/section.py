@@ -5,7 +5,6 @@ from ...html.page import ALL_LAYERS, Panel, Section
 from ...html.records import rows
 from ...html.text import number, percent
 from .figures import bracket_figure, residual_figure
-from .measures import LOWER_PERMUTATIONS
 from .measures import ContextRecord as Record
 
 
@@ -56,8 +55,7 @@ def context_panels(record: Record, design: Design) -> list[Panel]:
             "If the grey and the coloured bars are as high as the observed one, topics differ "
             "in their words alone; what they lack is context.",
             f"{size} Unit: share of log2 T = {number(first.max_bits)} bits. Baseline: 0; bias of "
-            f"few {unit} removed by the jackknife (token mix routed as in other topics: by the "
-            f"mean of {min(LOWER_PERMUTATIONS, first.permutations)} shuffles).",
+            f"few {unit} and 95% intervals by the jackknife over {unit}.",
             {ALL_LAYERS: bracket_figure(frame)},
             frame,
         ),

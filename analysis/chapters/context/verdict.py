@@ -1,5 +1,6 @@
 """The verdict on context: how much of the topic information is vocabulary."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,9 +9,11 @@ import pandas as pd
 from ...data.design import Design
 from ...html.records import largest, rows
 from ...html.sentence import Sentence, by_layer, capital, layer_names
-from ...html.text import number, p_text, percent
+from ...html.text import number, p_text, percent, percent_interval
 from ...statistics.units import MIN_GROUPS_FOR_P
 from .measures import ContextRecord as Record
+
+TELLING = 0.8  # of all there is: a wider interval says nothing
 
 
 def context_sentences(record: Record, design: Design) -> Iterator[Sentence]:
@@ -97,11 +100,24 @@ def _reproduced(frame: pd.DataFrame, topical: pd.DataFrame) -> str:
     if own.empty:
         return ""
     top = largest(own, "bits")
-    low, high = sorted(min(max(x, 0.0), 1.0) for x in (top.lower_share, top.upper_share))
-    shares = (
-        percent(high) if percent(low) == percent(high) else f"{percent(low)} to {percent(high)}"
-    )
-    return f"; the words alone reproduce {shares} of the topic information of layer {top.layer}"
+    low, high = sorted(_clipped(x) for x in (top.lower_share, top.upper_share))
+    within = f"the topic information of layer {top.layer}"
+    least = _clipped(min(top.lower_share_low, top.upper_share_low))
+    most = _clipped(max(top.lower_share_high, top.upper_share_high))
+    if math.isnan(least) or math.isnan(most):
+        return f"; the words alone reproduce about {_range(low, high)} of {within}"
+    if most - least > TELLING:
+        return f"; how much of {within} the words alone reproduce cannot be told from so few groups"
+    interval = f"95% intervals: {percent(least)} to {percent(most)}"
+    return f"; the words alone reproduce {_range(low, high)} of {within} ({interval})"
+
+
+def _clipped(share: float) -> float:
+    return share if math.isnan(share) else min(max(share, 0.0), 1.0)
+
+
+def _range(low: float, high: float) -> str:
+    return percent(high) if percent(low) == percent(high) else f"{percent(low)} to {percent(high)}"
 
 
 def _details(frame: pd.DataFrame, design: Design) -> str:
@@ -110,8 +126,10 @@ def _details(frame: pd.DataFrame, design: Design) -> str:
             f"layer {row.layer}: ratio {number(row.ratio, 2)}, "
             f"{p_text(row.family_p_value, design.permutations)} (previous token fixed: "
             f"{p_text(row.pair_family_p_value, design.permutations)}), words reproduce "
-            f"{percent(row.lower_share)} (as in other topics) and {percent(row.upper_share)} (as "
-            "everywhere)"
+            f"{percent(row.lower_share)} (as in other topics; "
+            f"{percent_interval(row.lower_share_low, row.lower_share_high)}) and "
+            f"{percent(row.upper_share)} (as everywhere; "
+            f"{percent_interval(row.upper_share_low, row.upper_share_high)})"
             for row in rows(frame.sort_values("ratio", ascending=False))
         ]
     )
