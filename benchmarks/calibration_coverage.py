@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.calibration_tests import documents_of, sample_of
 from benchmarks.null_corpora import Plan, draw_corpus, expected_shares
-from benchmarks.null_tokens import TokenPlan, draw_tokens
+from benchmarks.null_tokens import TokenPlan, document_counts, draw_tokens
 from moescope.analysis.chapters.context.bracket import word_bits, word_bracket
 from moescope.analysis.chapters.knockout.measures import KnockoutLosses, knockout_effects
 from moescope.analysis.chapters.load.measures import (
@@ -18,12 +18,14 @@ from moescope.analysis.chapters.load.measures import (
     layer_balance,
     max_violation,
 )
+from moescope.analysis.chapters.topic_classifier.measures import classifier_input, topic_classifier
 from moescope.analysis.chapters.topics.cells import topic_expert_cells
 from moescope.analysis.chapters.topics.information import topic_information, topic_tests
 from moescope.analysis.statistics.bootstrap import poisson_weights
 from moescope.analysis.statistics.information_size import share_information
 
 PERMUTATIONS, DRAWS, MANY = 99, 200, 1_500
+CLASSIFIER_PERMUTATIONS = 9  # for the mean gain of chance
 EFFECTS = {"none": 0.0, "weak": 0.1, "moderate": 0.4, "strong": 1.2}
 Held = Callable[[np.random.Generator], dict[str, float]]
 
@@ -130,8 +132,44 @@ def bracket_intervals(plan: TokenPlan) -> Held:
     return held
 
 
+def classifier_frame(plan: TokenPlan, generator: np.random.Generator) -> pd.DataFrame:
+    """Accuracies of a corpus, by reader."""
+    corpus = draw_tokens(plan, generator)
+    groups = [f"g{group}" for group in corpus.groups]
+    counts = document_counts(corpus)
+    read = classifier_input(counts, corpus.topic_ids, groups, sample_of(corpus), generator)
+    return topic_classifier(read, CLASSIFIER_PERMUTATIONS, generator).set_index("reader")
+
+
+@cache
+def expected_accuracy(plan: TokenPlan) -> pd.DataFrame:
+    """Accuracy and gain of such corpora, on average."""
+    generators = (np.random.default_rng([13, corpus]) for corpus in range(DRAWS))
+    frames = [classifier_frame(plan, generator)[["accuracy", "gain"]] for generator in generators]
+    mean: pd.DataFrame = sum(frames[1:], frames[0]) / len(frames)
+    return mean
+
+
+def classifier_intervals(plan: TokenPlan) -> Held:
+    """Of accuracies, and of what experts add to words."""
+
+    def held(generator: np.random.Generator) -> dict[str, float]:
+        frame, true = classifier_frame(plan, generator), expected_accuracy(plan)
+        within = frame.low.le(true.accuracy) & frame.high.ge(true.accuracy)
+        gain = frame.gain_low.le(true.gain) & frame.gain_high.ge(true.gain)
+        return {
+            "accuracy, experts": float(within["experts"]),
+            "accuracy, words": float(within["words"]),
+            "accuracy, both": float(within["both"]),
+            "gain": float(gain["both"]),
+        }
+
+    return held
+
+
 TOPICS = Plan(group_noise=0.4)
 WORDS = TokenPlan(vocabulary=1.0, context=0.5, effect_seed=0)
+READ = TokenPlan(vocabulary=0.5, context=0.5, effect_seed=0)
 LOAD = Plan(groups=(120,), tokens=150.0, group_noise=0.8)
 COVERAGE: dict[str, Held] = {
     **{
@@ -165,6 +203,16 @@ COVERAGE: dict[str, Held] = {
     ),
     "words, length x10": bracket_intervals(replace(WORDS, length_ratio=10.0)),
     "words, mostly context": bracket_intervals(replace(WORDS, vocabulary=0.4, context=1.0)),
+    "classifier": classifier_intervals(READ),
+    "classifier, nothing beyond words": classifier_intervals(replace(READ, context=0.0)),
+    "classifier, much beyond words": classifier_intervals(replace(READ, context=1.2)),
+    "classifier, little to read": classifier_intervals(replace(READ, vocabulary=0.2, context=0.2)),
+    "classifier, 10 groups a topic": classifier_intervals(replace(READ, groups=10)),
+    "classifier, 60 groups a topic": classifier_intervals(replace(READ, groups=60, tokens=30)),
+    "classifier, groups of five documents": classifier_intervals(
+        replace(READ, documents=5, group_noise=0.6, tokens=30)
+    ),
+    "classifier, length x10": classifier_intervals(replace(READ, length_ratio=10.0, tokens=30)),
     "load, 8 experts": load_intervals(LOAD),
     "load, 64 experts": load_intervals(replace(LOAD, experts=64)),
     "load, concentrated": load_intervals(replace(LOAD, load=1.0)),
