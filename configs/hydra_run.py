@@ -41,8 +41,10 @@ FLAGS = (
     "--cfg",
     "--config-dir",
 )  # worth advising
-HYDRAS = ("--hydra-help", "--version", "--resolve", "--run", "--shell-completion", "--config-path")
-HYDRAS += ("--config-name", "--package", "--experimental-rerun", "--info")
+HYDRAS = (
+    *("--hydra-help", "--version", "--resolve", "--run", "--shell-completion", "--config-path"),
+    *("--config-name", "--package", "--experimental-rerun", "--info"),
+)
 SHORT_FLAGS = {"-h", "-m", "-y", "-c", "-p", "-r", "-sc", "-cp", "-cn", "-cd", "-i"}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from moescope.configs.manifest import hash_folder
+from moescope.train.owner import OWNER_FILE, Owner
 from tests.conftest import ROOT, Command, hear_interrupts
 
 FILES = ("corpus", "source=files", "name=t", "corpus.clean.min_chars=5")
@@ -179,8 +180,8 @@ def test_a_refused_setting_leaves_the_checkpoints_of_another(
 ) -> None:
     checkpoint = tmp_path / "t" / "checkpoints" / "checkpoint-30"
     checkpoint.mkdir(parents=True)
-    owner = {"config_hash": "0" * 32, "dataset_fingerprint": "1" * 32}
-    (checkpoint.parent / "run.json").write_text(json.dumps(owner))
+    owner = Owner(settings={}, inputs={}, examples_per_step=1, precision="fp32", total_steps=9)
+    owner.write(checkpoint.parent / OWNER_FILE)
     overrides = with_run(debug_run, tmp_path, "corpus", "dataset")
     refused(command("train", *overrides, "router.top_k=1"), "router.top_k", "never learns")
     assert checkpoint.is_dir()
@@ -349,7 +350,7 @@ def test_multirun_gives_each_setting_its_own_run(
     assert done.returncode == 0, done.stderr
     found = sorted(path.parent.parent.name for path in tmp_path.glob("*/dataset/manifest.json"))
     assert len(found) == 2
-    assert all("masking.probability=0." in name for name in found)
+    assert all("masking.probability_0." in name for name in found)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from ..configs.progress import console
 from ..configs.whole_files import sync_folder, write_whole
 from .disk import writing_below
 from .owner import OWNER_FILE, Owner
-from .processes import is_first, wait_for_all
 from .sealed import Contents, DamageError
 
 FIELD = "paths.checkpoints"
@@ -150,6 +149,8 @@ class CheckpointFolder:
         Process 0 makes and removes it; the others wait until it is there.
         """
         partial = self._hidden(step, "partial")
+        from .processes import is_first, wait_for_all  # torch, which a finished stage does without
+
         if not is_first():
             wait_for_all()
             with writing_below(self.folder, FIELD):

@@ -25,7 +25,7 @@ Groups = Sequence[Sequence[str]]
 def whole_optimizer_state(model: nn.Module, optimizer: Any, groups: Groups) -> dict[str, Any]:
     """Returns the state of a divided model's optimizer, in process 0; all call it together."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    named = get_optimizer_state_dict(model, _inner(optimizer), options=options)
+    named: dict[str, Any] = get_optimizer_state_dict(model, _inner(optimizer), options=options)
     if not is_first():
         return {}
     settings = {name: group for group in named["param_groups"] for name in group["params"]}

@@ -7,6 +7,7 @@ token, n = processes.
 import os
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -144,7 +145,8 @@ def sizes_of(config: Config, architecture: MoescopeConfig, *, half: bool) -> Siz
     model = _empty(architecture)
     parameters, active = parameter_counts(model)
     experts = [m for m in model.modules() if isinstance(m, MoescopeExperts)]
-    layers = [sum(p.numel() for p in layer.parameters()) for layer in model.base_model.layers]
+    blocks: Any = model.base_model.layers
+    layers = [sum(p.numel() for p in block.parameters()) for block in blocks]
     train, length = config.train, config.dataset.sequence_length
     tokens = train.batch_size * length
     size = BF16 if half and train.precision != "fp32" else FP32

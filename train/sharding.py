@@ -61,7 +61,7 @@ class SkippingEP(AutoEP):
 
     def __call__(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
         """(N, D), (N, k), (N, k) -> (N, D)."""
-        local = self.num_local_experts
+        local = int(self.num_local_experts)  # type: ignore[arg-type]
         skipped = top_k_index >= local * self.ep_mesh.size()
         rows = torch.arange(len(top_k_index), device=top_k_index.device)[:, None]
         own = self.ep_mesh.get_local_rank() * local + rows % local
@@ -83,9 +83,8 @@ def shard(model: Any, config: Config) -> Any:
         return model
     # DTensor says at every new tensor that two messages of two groups could be one
     logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
-    plan = DistributedConfig(
-        **_sizes(kind, count, config.model.num_experts), ep_implementation="moescope"
-    )
+    sizes: dict[str, Any] = _sizes(kind, count, config.model.num_experts)
+    plan = DistributedConfig(**sizes, ep_implementation="moescope")
     if kind == "experts":
         # processes that see the same batch are a tensor-parallel group to the library, which wants
         # a plan for it; the rule for experts gives way to the one that divides them

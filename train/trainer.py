@@ -228,7 +228,7 @@ class MoescopeTrainer(ResumableTrainer):
         self,
         inputs: Mapping[str, Tensor],
         outputs: Any,
-        num_labels: float | None,
+        num_labels: Tensor | float | None,
     ) -> None:
         """Adds a training batch to the window's sums.
 

@@ -68,7 +68,8 @@ def load_weights(model: nn.Module, folder: Path, expected: str) -> None:
     """
     for path in sorted(folder.glob("*.safetensors")):
         if is_sharded(model):
-            set_model_state_dict(model, load_file(path), options=TO_SHARES)
+            held: dict[str, Any] = dict(load_file(path))
+            set_model_state_dict(model, held, options=TO_SHARES)
         else:
             model.load_state_dict(load_file(path), strict=False)  # tied weights are stored once
     whole = whole_model(model)

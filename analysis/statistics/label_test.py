@@ -60,7 +60,8 @@ def label_test(moments: ShareMoments, labels: np.ndarray, num_labels: int) -> La
     own = cell_statistics(observed)
     floor = np.abs(own) * (1 - TIE)  # what differs by rounding alone is a tie
     exceeding = np.zeros(own.shape, np.int64)
-    statistic, information, largest, kept = [], [], [], []
+    statistic: list[np.ndarray] = []
+    information, largest, kept = [], [], []
     for added in permuted_sums(columns, labels, num_labels):
         shares = topic_shares(moments, added)
         if sum(map(len, statistic)) <= KEPT:

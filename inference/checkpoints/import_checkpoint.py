@@ -107,7 +107,7 @@ def copy_tokenizer(path: str, folder: Path, begin_id: int | None = None) -> bool
     if source.is_dir() and not any(file.is_file() for file in known):
         return False
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError, KeyError):
         return False
     if begin_id is not None:

@@ -67,7 +67,7 @@ class LayeredWeights:
         self._config = LoadStateDictConfig(
             dtype=self.network.dtype,
             dtype_plan=self.network._get_dtype_plan(self.network.dtype),
-            weight_mapping=mapping,
+            weight_mapping=mapping,  # type: ignore[arg-type]
             device_map={"": device},
         )
         self._shapes = self._read_shapes()

@@ -157,7 +157,8 @@ def auto_class(config: PreTrainedConfig) -> Any:
     known = [auto for auto in AUTO_CLASSES if type(config) in auto._model_mapping]
     for auto in known:
         made = auto._model_mapping[type(config)]
-        if names[0] in {each.__name__ for each in (made if isinstance(made, tuple) else (made,))}:
+        classes = made if isinstance(made, tuple) else (made,)
+        if names[0] in {each.__name__ for each in classes if each is not None}:
             return auto
     if not known:
         raise UserError(

@@ -6,6 +6,7 @@ disk. A layer counts once its list is there: a pass that is killed goes on after
 
 import json
 from collections.abc import Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,7 +36,7 @@ class BetweenLayers:
         self.folder, self._key = folder, key
         self.num_layers = 0
         self._headers: dict[str, list[Any]] = {}
-        self._open: dict[str, BinaryIO] = {}
+        self._open: dict[str, BufferedReader] = {}
 
     def resume(self) -> None:
         """Finds the layers that an earlier pass has finished; what it left otherwise is removed."""
@@ -134,12 +135,12 @@ def _write(file: BinaryIO, tensors: Tensors) -> Header:
             continue
         header.append([str(tensor.dtype).removeprefix("torch."), list(tensor.shape), file.tell()])
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        file.write(memoryview(flat.numpy()))
+        file.write(flat.numpy().data)
     return header
 
 
-def _read_tensor(file: BinaryIO, dtype: str, shape: list[int], start: int) -> Tensor:
+def _read_tensor(file: BufferedReader, dtype: str, shape: list[int], start: int) -> Tensor:
     empty = torch.empty(shape, dtype=getattr(torch, dtype))
     file.seek(start)
-    file.readinto(memoryview(empty.view(-1).view(torch.uint8).numpy()))
+    file.readinto(empty.view(-1).view(torch.uint8).numpy().data)
     return empty

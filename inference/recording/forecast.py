@@ -85,8 +85,8 @@ def operations_per_token(network: PreTrainedModel, window: int) -> tuple[float, 
     config, experts = network.config.get_text_config(), find_experts(network)
     inside = {id(p) for module in experts.values() for p in module.parameters()}
     k = top_k_of(network)
-    met = sum(
-        p.numel() * min(k / int(module.num_experts), 1.0)  # type: ignore[arg-type]
+    met: float = sum(
+        p.numel() * min(k / int(module.num_experts), 1.0)  # type: ignore[arg-type, misc]
         for module in experts.values()
         for p in module.parameters()
     )

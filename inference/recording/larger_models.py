@@ -22,14 +22,14 @@ def is_layer_by_layer(settings: Route, path: str, device: torch.device) -> bool:
     Raises:
         UserError: `route.memory` beside another way to load the model, or for a model of our own.
     """
-    asked = settings.memory is not None
+    memory = settings.memory
     others = ("device_map", "quantization", "adapter")
     set_ones = [name for name in others if getattr(settings, name) is not None]
     if set_ones:
-        if asked:
+        if memory is not None:
             other = set_ones[0]
             raise UserError(
-                f"route.memory={settings.memory.human_readable(decimal=True)}: layer by layer "
+                f"route.memory={memory.human_readable(decimal=True)}: layer by layer "
                 f"reads plain weights on one device; leave out route.memory or route.{other}"
             )
         return False
@@ -47,7 +47,7 @@ def is_layer_by_layer(settings: Route, path: str, device: torch.device) -> bool:
     if family != "moescope":
         _refuse_several(path)
         return True
-    if asked:
+    if memory is not None:
         raise UserError(
             f"{path}: route.memory is for checkpoints from elsewhere; a model of our own is "
             "recorded whole, so leave it out"
